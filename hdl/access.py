@@ -1,0 +1,96 @@
+"""Reading and writing a core's memories: the bus, and the unit that turns packets into accesses."""
+
+from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.layouts import COUNT_BITS, MEMORY_BITS, Kind, address_layout, flit_layout
+from spikeloom.memories import ADDRESS_BITS, Memory, memory_specs
+from spikeloom.params import DATA_BITS, ArrayParams
+
+
+class AccessBus(wiring.Signature):
+    """From the access unit to a component that owns memories.
+
+    ``memory`` and ``address`` hold still during an access. ``write`` is one cycle long, with ``data``. ``read`` is one cycle long;
+    the owner of the memory shows its entry on ``value`` at the latest :data:`READ_CYCLES` later, all others show 0.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({"memory": Out(MEMORY_BITS), "address": Out(ADDRESS_BITS), "data": Out(DATA_BITS),
+                          "write": Out(1), "read": Out(1), "value": In(DATA_BITS)})
+
+
+#: Cycles from ``read`` to a settled ``value``: the longest is a synapse word on its way through the adders of eight banks.
+READ_CYCLES = 8
+
+
+class AccessUnit(wiring.Component):
+    """Serves ADDRESS, DATA and READ packets one access after another; addresses count up.
+
+    A write takes a cycle, a read ``READ_CYCLES`` + 1. An address that does not exist is not written, is read as 0, and raises
+    ``fault``.
+
+    Members
+    -------
+    i : stream of flits, in. Never SPIKES.
+    o : stream of flits, out. Entries read, for the host.
+    bus : :class:`AccessBus`, out.
+    idle : out, 1 bit. No access is under way.
+    fault : out, 1 bit. An address did not exist.
+    """
+
+    def __init__(self, params: ArrayParams) -> None:
+        self.params = params
+        flit = stream.Signature(flit_layout(params))
+        super().__init__({"i": In(flit), "o": Out(flit), "bus": Out(AccessBus()), "idle": Out(1), "fault": Out(1)})
+
+    def _exists(self) -> Value:
+        """Whether the bus points at an entry."""
+        known: Value = Signal(name="never")
+        for memory, spec in memory_specs(self.params).items():
+            inside: Value = (self.bus.memory == memory) & (self.bus.address >> spec.address.bits == 0)
+            low = 0
+            for field, size in zip(spec.address, spec.sizes, strict=True):
+                if size != 1 << field.bits:
+                    inside &= self.bus.address[low: low + field.bits] < size
+                low += field.bits
+            known = known | inside
+        return known
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        remaining = Signal(COUNT_BITS)
+        timer = Signal(range(READ_CYCLES + 1))
+        place = address_layout()(self.i.payload.payload[: address_layout().size])
+        exists = Signal()
+        m.d.comb += [exists.eq(self._exists()), self.bus.data.eq(self.i.payload.payload)]
+        m.d.comb += [self.o.payload.target.host.eq(1), self.o.payload.kind.eq(Kind.DATA),
+                     self.o.payload.payload.eq(Mux(exists, self.bus.value, 0))]
+        m.d.comb += self.idle.eq((remaining == 0) & ~self.i.valid)
+
+        with m.If(remaining == 0):
+            m.d.comb += self.i.ready.eq(1)
+            with m.If(self.i.valid):
+                with m.Switch(self.i.payload.kind):
+                    with m.Case(Kind.ADDRESS):
+                        m.d.sync += [self.bus.memory.eq(place.memory), self.bus.address.eq(place.address)]
+                    with m.Case(Kind.DATA):
+                        m.d.comb += [self.bus.write.eq(exists), self.fault.eq(~exists)]
+                        m.d.sync += self.bus.address.eq(self.bus.address + 1)
+                    with m.Case(Kind.READ):
+                        m.d.sync += [remaining.eq(self.i.payload.payload), timer.eq(READ_CYCLES)]
+        with m.Elif(timer != 0):
+            m.d.comb += self.bus.read.eq((timer == READ_CYCLES) & exists)
+            m.d.sync += timer.eq(timer - 1)
+        with m.Else():
+            m.d.comb += self.o.valid.eq(1)
+            with m.If(self.o.ready):
+                m.d.comb += self.fault.eq(~exists)
+                m.d.sync += [remaining.eq(remaining - 1), self.bus.address.eq(self.bus.address + 1), timer.eq(READ_CYCLES)]
+        return m
+
+
+def selected(bus: AccessBus, memory: Memory) -> Value:
+    """Whether an access is to this memory."""
+    return bus.memory == memory

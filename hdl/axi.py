@@ -1,0 +1,95 @@
+"""The register bank on AXI4-Lite: a walk over the contract's list of registers."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.packets import Fault
+from spikeloom.params import ArrayParams
+from spikeloom.registers import ADDRESS, ADDRESS_BITS, IDENTITY, REGISTERS, VERSION, shape_word
+
+#: Responses of AXI4-Lite (ARM IHI 0022, A3.4.4).
+OKAY, SLVERR = 0, 2
+
+
+class LiteBus(wiring.Signature):
+    """The signals of AXI4-Lite with 32-bit data, in the direction of the manager."""
+
+    def __init__(self) -> None:
+        super().__init__({
+            "awaddr": Out(ADDRESS_BITS), "awprot": Out(3), "awvalid": Out(1), "awready": In(1),
+            "wdata": Out(32), "wstrb": Out(4), "wvalid": Out(1), "wready": In(1),
+            "bresp": In(2), "bvalid": In(1), "bready": Out(1),
+            "araddr": Out(ADDRESS_BITS), "arprot": Out(3), "arvalid": Out(1), "arready": In(1),
+            "rdata": In(32), "rresp": In(2), "rvalid": In(1), "rready": Out(1)})
+
+
+class RegisterBank(wiring.Component):
+    """Identity, control, status, faults and counters.
+
+    One access at a time. An address without a register, a write to a read-only register, or a write of less than a word is
+    answered SLVERR and does nothing.
+
+    Members
+    -------
+    bus : :class:`LiteBus`, in.
+    reset : out, 1 bit. Reset everything else, for one cycle.
+    forget : out, 1 bit. Clear the sticky faults.
+    busy, faults, tick, reads, took_spikes, gave_spikes, stalled : in. As in the host port and the mesh.
+    """
+
+    def __init__(self, params: ArrayParams) -> None:
+        self.params = params
+        super().__init__({
+            "bus": In(LiteBus()), "reset": Out(1), "forget": Out(1), "busy": In(1),
+            "faults": In(len(Fault)), "tick": In(1), "reads": In(range(params.cores * params.banks + 1)),
+            "took_spikes": In(1), "gave_spikes": In(1), "stalled": In(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        bus = self.bus
+        values = self._values(m)
+        address, written = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
+        datum, strobe = Signal.like(bus.wdata), Signal.like(bus.wstrb)
+
+        # Read: address, a cycle for the choice, datum.
+        chosen = Signal()
+        m.d.comb += bus.arready.eq(~chosen & ~bus.rvalid)
+        m.d.sync += chosen.eq(bus.arvalid & bus.arready)
+        with m.If(bus.arvalid & bus.arready):
+            m.d.sync += address.eq(bus.araddr)
+        with m.If(chosen):
+            m.d.sync += [bus.rvalid.eq(1), bus.rresp.eq(SLVERR), bus.rdata.eq(0)]
+            with m.Switch(address):
+                for register in REGISTERS:
+                    with m.Case(register.address):
+                        m.d.sync += [bus.rresp.eq(OKAY), bus.rdata.eq(values[register.name])]
+        with m.If(bus.rvalid & bus.rready):
+            m.d.sync += bus.rvalid.eq(0)
+
+        # Write: address and datum in either order, then the answer.
+        has_address, has_datum = Signal(), Signal()
+        m.d.comb += [bus.awready.eq(~has_address & ~bus.bvalid), bus.wready.eq(~has_datum & ~bus.bvalid)]
+        with m.If(bus.awvalid & bus.awready):
+            m.d.sync += [has_address.eq(1), written.eq(bus.awaddr)]
+        with m.If(bus.wvalid & bus.wready):
+            m.d.sync += [has_datum.eq(1), datum.eq(bus.wdata), strobe.eq(bus.wstrb)]
+        with m.If(has_address & has_datum):
+            good = (written == ADDRESS["CONTROL"]) & strobe.all()
+            m.d.comb += [self.reset.eq(good & datum[0]), self.forget.eq(good & (datum[0] | datum[1]))]
+            m.d.sync += [has_address.eq(0), has_datum.eq(0), bus.bvalid.eq(1), bus.bresp.eq(Mux(good, OKAY, SLVERR))]
+        with m.If(bus.bvalid & bus.bready):
+            m.d.sync += bus.bvalid.eq(0)
+        return m
+
+    def _values(self, m: Module) -> dict[str, Value | int]:
+        """What each register shows. Counters wrap at 32 bits."""
+        counters = {}
+        steps: dict[str, Value] = {
+            "CYCLES": self.busy, "TICKS": self.tick, "ACTIVE": self.reads != 0, "READS": self.reads, "EVENTS": self.took_spikes,
+            "SPIKES": self.gave_spikes, "STALLS": self.stalled}
+        for name, step in steps.items():
+            counters[name] = counter = Signal(32, name=name.lower())
+            m.d.sync += counter.eq(Mux(self.forget, 0, counter + step))
+        return {"IDENTITY": IDENTITY, "VERSION": VERSION, "DIGEST": int(self.params.digest()[:8], 16),
+                "SHAPE": shape_word(self.params), "CONTROL": 0, "STATUS": Cat(self.busy), "FAULTS": self.faults, **counters}

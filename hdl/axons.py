@@ -1,0 +1,233 @@
+"""The axon unit: takes spike packets, holds back delayed ones, and hands each bank its axons one by one."""
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.fields import bits_for
+from spikeloom.hdl.layouts import spikes_layout
+from spikeloom.hdl.queue import Queue
+from spikeloom.params import ArrayParams
+
+
+class DelaySlots(wiring.Component):
+    """A queue of waiting packets for each of the next ticks.
+
+    A packet that is due ``delay`` ticks from now waits in slot ``now + delay`` modulo the slots; the slot of the running
+    tick is emptied into ``o``. One packet in and one out a cycle.
+
+    Members
+    -------
+    i : stream of :func:`spikes_layout`, in. Packets with ``delay`` > 0 (ticks after the running one); always accepted.
+    o : stream of :func:`spikes_layout`, out. Packets due now.
+    tick, clear : in, 1 bit. Begin the next tick; forget all packets. Both only while ``idle``.
+    idle : out, 1 bit. Nothing is due now.
+    overflow : out, 1 bit. A packet was lost because its slot was full.
+    """
+
+    def __init__(self, params: ArrayParams) -> None:
+        self.params = params
+        layout = stream.Signature(spikes_layout(params))
+        super().__init__({"i": In(layout), "o": Out(layout), "tick": In(1), "clear": In(1), "idle": Out(1), "overflow": Out(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        slots = self.params.delays
+        depth = 1 << bits_for(self.params.delay_depth)
+        entry = data.StructLayout({"mask": self.params.block, "block": self.params.block_bits})
+        m.submodules.store = store = memory.Memory(shape=entry, depth=slots * depth, init=[],
+                                                   attrs={"ram_style": "distributed" if slots * depth <= 256 else "block"})
+        write, read = store.write_port(), store.read_port()
+        now = Signal(range(slots))
+        counts = Array([Signal(range(depth + 1), name=f"count_{slot}") for slot in range(slots)])
+        head = Signal(range(depth + 1))
+        m.submodules.ready = ready = Queue(entry, 4)
+        reading = Signal()
+
+        slot = Signal(range(slots))
+        full = counts[slot] == self.params.delay_depth
+        m.d.comb += [
+            slot.eq(now + self.i.payload.delay),
+            self.i.ready.eq(1),
+            write.addr.eq(Cat(counts[slot][: bits_for(depth)], slot)),
+            write.data.mask.eq(self.i.payload.mask), write.data.block.eq(self.i.payload.block),
+            write.en.eq(self.i.valid & ~full),
+            self.overflow.eq(self.i.valid & full),
+        ]
+        with m.If(write.en):
+            m.d.sync += counts[slot].eq(counts[slot] + 1)
+
+        # `held` counts packets in the ready queue or on their way to it.
+        fetch = Signal()
+        held = Signal(range(5))
+        m.d.comb += [
+            fetch.eq((counts[now] != head) & (held < 4)),
+            read.addr.eq(Cat(head[: bits_for(depth)], now)), read.en.eq(fetch),
+            ready.i.valid.eq(reading), ready.i.payload.eq(read.data),
+            self.o.valid.eq(ready.o.valid), self.o.payload.mask.eq(ready.o.payload.mask),
+            self.o.payload.block.eq(ready.o.payload.block), ready.o.ready.eq(self.o.ready),
+            self.idle.eq((counts[now] == head) & (held == 0)),
+        ]
+        m.d.sync += [reading.eq(fetch), held.eq(held + fetch - (ready.o.valid & ready.o.ready))]
+        with m.If(fetch):
+            m.d.sync += head.eq(head + 1)
+        with m.If(self.tick):
+            m.d.sync += [now.eq(now + 1), head.eq(0), counts[now].eq(0)]
+        with m.If(self.clear):
+            m.d.sync += [head.eq(0), *(count.eq(0) for count in counts)]
+        return m
+
+
+class BankExpander(wiring.Component):
+    """Numbers the set bits of masks: one axon a cycle, without a gap between packets that wait.
+
+    Members
+    -------
+    i : stream of (mask: block / banks bits, block), in.
+    o : stream of axon numbers within the bank, out.
+    idle : out, 1 bit. Nothing waits.
+    """
+
+    def __init__(self, params: ArrayParams) -> None:
+        self.params = params
+        self.width = params.block // params.banks
+        self.layout = data.StructLayout({"mask": self.width, "block": params.block_bits})
+        super().__init__({"i": In(stream.Signature(self.layout)),
+                          "o": Out(stream.Signature(bits_for(params.bank_axons))), "idle": Out(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.queue = queue = Queue(self.layout, 16)
+        wiring.connect(m, wiring.flipped(self.i), queue.i)
+        mask = Signal(self.width)
+        block = Signal(self.params.block_bits)
+        rest = Signal(self.width)
+        first = Signal(range(self.width))
+        for i in reversed(range(self.width)):
+            with m.If(mask[i]):
+                m.d.comb += first.eq(i)
+        m.d.comb += [
+            rest.eq(mask & (mask - 1)),
+            self.o.valid.eq(mask != 0),
+            self.o.payload.eq(Cat(first, block) if self.width > 1 else block),
+            self.idle.eq(~queue.o.valid & (mask == 0)),
+        ]
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += mask.eq(rest)
+        m.d.comb += queue.o.ready.eq((mask == 0) | (self.o.ready & (rest == 0)))
+        with m.If(queue.o.valid & queue.o.ready):
+            m.d.sync += [mask.eq(queue.o.payload.mask), block.eq(queue.o.payload.block)]
+        return m
+
+
+class AxonUnit(wiring.Component):
+    """Packets in, axon numbers out: axon a of the core is axon ``a // banks`` of bank ``a % banks``.
+
+    A packet for the running tick goes to the banks at once, a delayed one to its slot. One packet a cycle while the banks'
+    queues have room; each bank gets one axon a cycle.
+
+    Members
+    -------
+    i : stream of :func:`spikes_layout`, in.
+    o_0 … : stream of axon numbers for each bank, out.
+    tick, clear : in, 1 bit. Begin the next tick; forget waiting packets.
+    idle : out, 1 bit. Nothing is left to do in the running tick.
+    overflow : out, 1 bit. A delayed packet was lost.
+    """
+
+    def __init__(self, params: ArrayParams) -> None:
+        self.params = params
+        axon = stream.Signature(bits_for(params.bank_axons))
+        super().__init__({"i": In(stream.Signature(spikes_layout(params))), "tick": In(1), "clear": In(1), "idle": Out(1),
+                          "overflow": Out(1)} | {f"o_{bank}": Out(axon) for bank in range(params.banks)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        banks = self.params.banks
+        mask = Signal(self.params.block)
+        block = Signal(self.params.block_bits)
+        valid, ready, slots_idle = Signal(), Signal(), Signal(init=1)
+
+        later = self.i.payload.delay != 0 if self.params.delays > 1 else 0
+        m.d.comb += [mask.eq(self.i.payload.mask), block.eq(self.i.payload.block), valid.eq(self.i.valid & ~later),
+                     self.i.ready.eq(ready | later)]
+        if self.params.delays > 1:
+            m.submodules.slots = slots = DelaySlots(self.params)
+            m.d.comb += [
+                slots.i.payload.eq(self.i.payload), slots.i.valid.eq(self.i.valid & later),
+                slots.tick.eq(self.tick), slots.clear.eq(self.clear),
+                self.overflow.eq(slots.overflow), slots_idle.eq(slots.idle),
+                slots.o.ready.eq(ready & ~valid),
+            ]
+            with m.If(~valid):
+                m.d.comb += [mask.eq(slots.o.payload.mask), block.eq(slots.o.payload.block)]
+            present = valid | slots.o.valid
+        else:
+            present = valid
+
+        expanders = []
+        for bank in range(banks):
+            m.submodules[f"bank_{bank}"] = expander = BankExpander(self.params)
+            part = mask[bank::banks]
+            m.d.comb += [expander.i.payload.mask.eq(part), expander.i.payload.block.eq(block),
+                         expander.i.valid.eq(present & ready & (part != 0))]
+            wiring.connect(m, expander.o, wiring.flipped(getattr(self, f"o_{bank}")))
+            expanders.append(expander)
+        # All banks take their part together, so one full queue holds the packet back.
+        m.d.comb += [ready.eq(Cat(expander.i.ready for expander in expanders).all()),
+                     self.idle.eq(Cat(expander.idle for expander in expanders).all() & slots_idle & ~self.i.valid)]
+        return m
+
+
+class ListWalker(wiring.Component):
+    """Follows an axon's list: one (word, fold) a cycle, without a gap between axons that wait.
+
+    Members
+    -------
+    i : stream of axon numbers within the bank, in.
+    o : stream of (word, fold), out.
+    idle : out, 1 bit. Nothing is under way.
+    axon_address, entry_address : out. Read addresses of the bank's tables, whose data come a cycle later in
+    axon, entry : in. (start, base, count) and (word, fold).
+    """
+
+    def __init__(self, params: ArrayParams, axon: data.StructLayout, entry: data.StructLayout) -> None:
+        self.params = params
+        super().__init__({
+            "i": In(stream.Signature(bits_for(params.bank_axons))), "o": Out(stream.Signature(entry)), "idle": Out(1),
+            "axon_address": Out(bits_for(params.axons)), "axon": In(axon),
+            "entry_address": Out(bits_for(params.entries)), "entry": In(entry)})
+        self.axon_layout, self.entry_layout = axon, entry
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.lists = lists = Queue(self.axon_layout, 4)
+        m.submodules.entries = entries = Queue(self.entry_layout, 4)
+        looking, fetching = Signal(), Signal()
+        waiting, filled = Signal(range(5)), Signal(range(5))
+        base, next_base = Signal.like(self.axon.base), Signal.like(self.axon.base)
+        position, left = Signal.like(self.axon.start), Signal.like(self.axon.count)
+        look, fetch, take = Signal(), Signal(), Signal()
+
+        # Axon table: `waiting` counts lists queued or being looked up.
+        m.d.comb += [
+            look.eq(self.i.valid & (waiting < 4)), self.i.ready.eq(look), self.axon_address.eq(self.i.payload),
+            lists.i.payload.eq(self.axon), lists.i.valid.eq(looking & (self.axon.count != 0)),
+            take.eq((left == 0) | (fetch & (left == 1))), lists.o.ready.eq(take),
+        ]
+        gone = (lists.o.valid & lists.o.ready) + (looking & (self.axon.count == 0))
+        m.d.sync += [looking.eq(look), waiting.eq(waiting + look - gone)]
+
+        # Entries: `filled` counts those queued or being fetched.
+        m.d.comb += [fetch.eq((left != 0) & (filled < 4)), self.entry_address.eq(position)]
+        m.d.sync += [fetching.eq(fetch), filled.eq(filled + fetch - (entries.o.valid & entries.o.ready))]
+        with m.If(fetch):
+            m.d.sync += [position.eq(position + 1), left.eq(left - 1), next_base.eq(base)]
+        with m.If(take):
+            m.d.sync += left.eq(Mux(lists.o.valid, lists.o.payload.count, 0))
+            m.d.sync += [position.eq(lists.o.payload.start), base.eq(lists.o.payload.base)]
+        m.d.comb += [entries.i.valid.eq(fetching), entries.i.payload.word.eq(self.entry.word),
+                     entries.i.payload.fold.eq(self.entry.fold + next_base)]
+        wiring.connect(m, entries.o, wiring.flipped(self.o))
+        m.d.comb += self.idle.eq((waiting == 0) & (left == 0) & (filled == 0) & ~self.i.valid)
+        return m

@@ -1,0 +1,108 @@
+"""A core: axons, synapses, lanes, neurons and spikes around one router port."""
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.access import AccessUnit
+from spikeloom.hdl.axons import AxonUnit
+from spikeloom.hdl.drain import Drain
+from spikeloom.hdl.issue import Issue
+from spikeloom.hdl.lanes import Lanes, Step
+from spikeloom.hdl.layouts import Kind, flit_layout, spikes_layout, tick_layout
+from spikeloom.hdl.neurons import NeuronUnit, later
+from spikeloom.hdl.spikes import SpikeUnit
+from spikeloom.hdl.synapses import Synapses
+from spikeloom.params import ArrayParams
+
+
+class Core(wiring.Component):
+    """The compute-in-memory tile.
+
+    While the neuron unit updates the tick that has ended, the lanes already integrate the next one. The SWAP between the two travels down the
+    synapse pipeline like any other step, so a tick boundary costs the lanes one cycle.
+
+    Members
+    -------
+    i, o : streams of flits, from and to the router.
+    tick : in, 1 bit. End the running tick; only while ``idle``.
+    info : :func:`tick_layout`, in. About the tick that ends; holds still until the next ``tick``.
+    clear : in, 1 bit. Forget sums and waiting packets; only while ``idle``.
+    idle : out, 1 bit. Nothing is left to do but to wait for packets.
+    reads : out. Synapse words read in this cycle.
+    faults : out, 3 bits. Address, delay, current (see :class:`spikeloom.packets.Fault`).
+    """
+
+    def __init__(self, params: ArrayParams) -> None:
+        self.params = params
+        flit = stream.Signature(flit_layout(params))
+        super().__init__({"i": In(flit), "o": Out(flit), "tick": In(1), "info": In(tick_layout(params)), "clear": In(1),
+                          "idle": Out(1), "reads": Out(range(params.banks + 1)), "faults": Out(3)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        params = self.params
+        m.submodules.access = access = AccessUnit(params)
+        m.submodules.axons = axons = AxonUnit(params)
+        m.submodules.issue = issue = Issue(params)
+        m.submodules.synapses = synapses = Synapses(params)
+        m.submodules.lanes = lanes = Lanes(params)
+        m.submodules.drain = drain = Drain(params)
+        m.submodules.neurons = neurons = NeuronUnit(params)
+        m.submodules.spikes = spikes = SpikeUnit(params)
+
+        # Packets: spikes to the axons, everything else to the access unit.
+        is_spikes = self.i.payload.kind == Kind.SPIKES
+        m.d.comb += [
+            axons.i.payload.eq(self.i.payload.payload[: spikes_layout(params).size]), axons.i.valid.eq(self.i.valid & is_spikes),
+            access.i.payload.eq(self.i.payload), access.i.valid.eq(self.i.valid & ~is_spikes),
+            self.i.ready.eq((is_spikes & axons.i.ready) | (~is_spikes & access.i.ready)),
+            axons.tick.eq(self.tick), axons.clear.eq(self.clear | (self.tick & self.info.end)),
+        ]
+
+        # Axons to synapses to lanes; the step goes along.
+        for bank in range(params.banks):
+            wiring.connect(m, getattr(axons, f"o_{bank}"), getattr(issue, f"i_{bank}"))
+            m.d.comb += getattr(synapses, f"word_{bank}").eq(getattr(issue, f"word_{bank}"))
+        step = later(m, issue.step.as_value(), synapses.latency, "step")
+        fold = later(m, issue.fold, synapses.latency, "fold")
+        m.d.comb += [
+            issue.swap.eq(self.tick), issue.load.eq(drain.load), issue.load_fold.eq(drain.fold), drain.granted.eq(issue.granted),
+            synapses.fire.eq(issue.fire), self.reads.eq(sum(issue.fire)),
+            lanes.step.eq(Step(step)), lanes.fold.eq(fold), lanes.sums.eq(synapses.sums), lanes.clear.eq(self.clear),
+            lanes.shift.eq(drain.shift), drain.row.eq(lanes.row),
+        ]
+
+        # The drain to the neurons to the spikes.
+        m.d.comb += [
+            drain.start.eq(self.tick), drain.loaded.eq(lanes.step == (Step.SWAP if params.folds == 1 else Step.LOAD)),
+            drain.enable.eq(neurons.enable),
+            neurons.valid.eq(drain.valid), neurons.number.eq(drain.number), neurons.sums.eq(drain.sums), neurons.tick.eq(self.info),
+            spikes.end.eq(self.info.end),
+        ]
+        wiring.connect(m, neurons.o, spikes.i)
+
+        # One way out: spikes, or entries read; the two never come together.
+        m.d.comb += [
+            self.o.valid.eq(spikes.o.valid | access.o.valid), self.o.payload.eq(spikes.o.payload),
+            spikes.o.ready.eq(self.o.ready & ~access.o.valid), access.o.ready.eq(self.o.ready),
+        ]
+        with m.If(access.o.valid):
+            m.d.comb += self.o.payload.eq(access.o.payload)
+
+        # The access bus: what is not chosen shows 0, so the values are joined.
+        owners = [issue.bus, synapses.bus, drain.bus, neurons.bus, spikes.bus] if params.lists else \
+            [synapses.bus, drain.bus, neurons.bus, spikes.bus]
+        for owner in owners:
+            m.d.comb += [getattr(owner, name).eq(getattr(access.bus, name)) for name in ("memory", "address", "data", "write", "read")]
+        value = owners[0].value
+        for owner in owners[1:]:
+            value = value | owner.value
+        m.d.comb += access.bus.value.eq(value)
+
+        starting = Signal()
+        m.d.sync += starting.eq(self.tick)
+        parts = (axons.idle, issue.idle, drain.idle, neurons.idle, spikes.idle, access.idle)
+        m.d.comb += [self.idle.eq(Cat(parts).all() & ~starting),
+                     self.faults.eq(Cat(access.fault, axons.overflow, neurons.overflow))]
+        return m

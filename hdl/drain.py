@@ -1,0 +1,88 @@
+"""The drain: walks the shadow accumulators row by row and joins the slices of each neuron."""
+
+from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.fields import bits_for
+from spikeloom.hdl.access import AccessBus
+from spikeloom.memories import Control, Memory
+from spikeloom.params import ArrayParams
+
+
+class Drain(wiring.Component):
+    """After each tick: for every fold in use, for every group, ``sum = Σ_i row_i · 2^(W·(slices−1−i))``.
+
+    A row of lanes a cycle, so a row of neurons every ``slices`` cycles while ``enable``. It owns the CONTROL memory: slices, groups
+    and folds in use.
+
+    Members
+    -------
+    start : in, 1 bit. A tick has ended.
+    load, fold : out. Ask for a LOAD of this fold; held until
+    granted : in, 1 bit. The LOAD was sent on its way.
+    loaded : in, 1 bit. The lanes show the first row from the next cycle on.
+    row : in, array of signed lane sums.
+    shift : out, 1 bit. Take the next row.
+    enable : in, 1 bit. Whoever takes the sums has room.
+    valid, number, sums : out. A row of neurons: its number, and its joined sums.
+    idle : out, 1 bit. Nothing is left to drain.
+    bus : :class:`AccessBus`, in. Serves CONTROL.
+    """
+
+    def __init__(self, params: ArrayParams) -> None:
+        self.params = params
+        per_row = params.neurons_per_cycle
+        super().__init__({
+            "start": In(1), "load": Out(1), "fold": Out(bits_for(params.folds)), "granted": In(1), "loaded": In(1),
+            "row": In(data.ArrayLayout(signed(params.accumulator_bits), per_row)), "shift": Out(1), "enable": In(1),
+            "valid": Out(1), "number": Out(bits_for(params.neuron_rows)),
+            "sums": Out(data.ArrayLayout(signed(params.sum_bits), per_row)), "idle": Out(1), "bus": In(AccessBus())})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        params = self.params
+        slices = Signal(range(params.max_slices + 1), init=1)
+        groups = Signal(range(params.lane_rows + 1))
+        folds = Signal(range(params.folds + 1))
+        chosen = self.bus.memory == Memory.CONTROL
+        for control, register in ((Control.SLICES, slices), (Control.GROUPS, groups), (Control.FOLDS, folds)):
+            with m.If(chosen & (self.bus.address == control)):
+                m.d.comb += self.bus.value.eq(register)
+                with m.If(self.bus.write):
+                    m.d.sync += register.eq(self.bus.data)
+
+        slice_, group, number = Signal.like(slices), Signal.like(groups), Signal.like(self.number)
+        joined = [Signal(signed(params.sum_bits), name=f"joined_{c}") for c in range(params.neurons_per_cycle)]
+        m.d.sync += self.valid.eq(0)
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += self.idle.eq(1)
+                m.d.sync += [self.fold.eq(0), number.eq(0), group.eq(0), slice_.eq(0)]
+                with m.If(self.start & (folds != 0) & (groups != 0)):
+                    m.next = "REQUEST" if params.folds > 1 else "WAIT"
+            with m.State("REQUEST"):
+                m.d.comb += self.load.eq(1)
+                with m.If(self.granted):
+                    m.next = "WAIT"
+            with m.State("WAIT"):
+                with m.If(self.loaded):
+                    m.next = "JOIN"
+            with m.State("JOIN"):
+                with m.If(self.enable):
+                    m.d.comb += self.shift.eq(1)
+                    for column, total in enumerate(joined):
+                        above = Mux(slice_ == 0, 0, total << params.weight_bits)
+                        m.d.sync += total.eq(above + self.row[column])
+                    m.d.sync += slice_.eq(slice_ + 1)
+                    with m.If(slice_ + 1 >= slices):
+                        m.d.sync += [slice_.eq(0), self.valid.eq(1), self.number.eq(number), number.eq(number + 1),
+                                     group.eq(group + 1)]
+                        with m.If(group + 1 >= groups):
+                            m.d.sync += [group.eq(0), self.fold.eq(self.fold + 1)]
+                            with m.If(self.fold + 1 >= folds):
+                                m.next = "IDLE"
+                            with m.Elif(params.folds > 1):
+                                m.next = "REQUEST"
+        m.d.comb += [self.sums[column].eq(total) for column, total in enumerate(joined)]
+        return m

@@ -1,0 +1,321 @@
+"""The host port: obeys the command stream, drives the ticks, and answers."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.layouts import COUNT_BITS, Kind, address_layout, flit_layout, spikes_layout, struct, tick_layout
+from spikeloom.hdl.queue import Queue
+from spikeloom.packets import COMMANDS, RESPONSES, WORD_BITS, Command, Fault, Response
+from spikeloom.params import ArrayParams
+
+#: A word of a host stream; ``last`` is AXI4-Stream's TLAST.
+WORD = data.StructLayout({"data": WORD_BITS, "last": 1})
+
+
+class Answers(wiring.Component):
+    """The way to the host: flits from the mesh, words of the host port's own, and a word for every fault.
+
+    Flits go first, so that everything of a tick has left before the host port says that it is over.
+
+    Members
+    -------
+    flits : stream of flits, in.
+    own : stream of :data:`WORD`, in.
+    raised : in, a bit for each :class:`Fault`; one cycle for each time it happens.
+    opcode : in. Command to name in ERROR words.
+    tick : in. Number to put into SPIKES words.
+    o : stream of :data:`WORD`, out.
+    settled : out, 1 bit. Every fault has been answered.
+    gave_spikes : out, 1 bit. A SPIKES word was queued.
+    """
+
+    def __init__(self, params: ArrayParams) -> None:
+        self.params = params
+        super().__init__({
+            "flits": In(stream.Signature(flit_layout(params))), "own": In(stream.Signature(WORD)), "raised": In(len(Fault)),
+            "opcode": In(4), "tick": In(16), "o": Out(stream.Signature(WORD)), "settled": Out(1), "gave_spikes": Out(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.queue = queue = Queue(WORD, 32)
+        wiring.connect(m, queue.o, wiring.flipped(self.o))
+        flit = self.flits.payload
+        sent = spikes_layout(self.params)(flit.payload[: spikes_layout(self.params).size])
+        spikes, entry, error = (Signal(struct(RESPONSES[kind])) for kind in (Response.SPIKES, Response.DATA, Response.ERROR))
+        pending = Signal(len(Fault))
+        first = Signal(range(len(Fault)))
+        for fault in reversed(Fault):
+            with m.If(pending[fault]):
+                m.d.comb += first.eq(fault)
+        m.d.comb += [
+            spikes.opcode.eq(Response.SPIKES), spikes.tick.eq(self.tick), spikes.block.eq(sent.block), spikes.mask.eq(sent.mask),
+            entry.opcode.eq(Response.DATA), entry.data.eq(flit.payload),
+            error.opcode.eq(Response.ERROR), error.fault.eq(first), error.command.eq(self.opcode),
+            self.settled.eq((pending | self.raised) == 0),
+        ]
+        answered = Signal(len(Fault))
+        with m.If(self.flits.valid):
+            is_spikes = flit.kind == Kind.SPIKES
+            m.d.comb += [queue.i.valid.eq(1), self.flits.ready.eq(queue.i.ready), self.gave_spikes.eq(is_spikes & queue.i.ready),
+                         queue.i.payload.data.eq(Mux(is_spikes, spikes.as_value(), entry.as_value()))]
+        with m.Elif(self.own.valid):
+            m.d.comb += [queue.i.valid.eq(1), self.own.ready.eq(queue.i.ready), queue.i.payload.eq(self.own.payload)]
+        with m.Elif(pending != 0):
+            m.d.comb += [queue.i.valid.eq(1), queue.i.payload.data.eq(error), answered.eq(Mux(queue.i.ready, 1 << first, 0))]
+        m.d.sync += pending.eq((pending & ~answered) | self.raised)
+        return m
+
+
+class HostPort(wiring.Component):
+    """The two 64-bit streams of :mod:`spikeloom.packets`, up to one word a cycle each, in front of the mesh.
+
+    Commands are done in order. SPIKES and WRITE go into the mesh at once; TICK, READ, RESET, ECHO and the end of a packet wait until
+    the array is quiet. Then a MARK that is due goes out first.
+
+    Members
+    -------
+    i, o : streams of :data:`WORD`, from and to the host.
+    mesh_i, mesh_o : streams of flits, to and from the mesh.
+    tick, info, clear : out; idle, core_faults : in. As in :class:`spikeloom.hdl.mesh.Mesh`.
+    forget : in, 1 bit. Clear the sticky faults.
+    faults : out, a sticky bit for each :class:`Fault`.
+    busy, took_spikes, gave_spikes, stalled : out, 1 bit. Something is under way; a SPIKES word came; one was queued; the host did not
+        take a word that waits.
+    """
+
+    def __init__(self, params: ArrayParams) -> None:
+        self.params = params
+        flit = stream.Signature(flit_layout(params))
+        super().__init__({
+            "i": In(stream.Signature(WORD)), "o": Out(stream.Signature(WORD)), "mesh_i": Out(flit), "mesh_o": In(flit),
+            "tick": Out(1), "info": Out(tick_layout(params)), "clear": Out(1), "idle": In(1), "core_faults": In(3),
+            "forget": In(1), "faults": Out(len(Fault)), "busy": Out(1), "took_spikes": Out(1), "gave_spikes": Out(1),
+            "stalled": Out(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.answers = self.answers = answers = Answers(self.params)
+        wiring.connect(m, wiring.flipped(self.mesh_o), answers.flits)
+        wiring.connect(m, answers.o, wiring.flipped(self.o))
+        self.command = {kind: struct(record)(self.i.payload.data) for kind, record in COMMANDS.items()}
+        self.raised, self.own_faults = Signal(len(Fault)), Signal(len(Fault))
+        self.clock, self.ticks, self.mark_due = Signal(32), Signal(16), Signal()
+        self.phase, self.fresh = Signal.like(self.info.phase), Signal(init=1)
+        self.opcode, self.last, self.left = Signal(4), Signal(), Signal(32)
+        self.access = Signal(struct(COMMANDS[Command.WRITE]))
+        m.d.comb += [
+            self.raised.eq(self.own_faults | self.core_faults[0] << Fault.ADDRESS | self.core_faults[1] << Fault.DELAY
+                           | self.core_faults[2] << Fault.CURRENT),
+            answers.raised.eq(self.raised), answers.opcode.eq(self.opcode), answers.tick.eq(self.ticks - 1),
+            self.stalled.eq(self.o.valid & ~self.o.ready), self.gave_spikes.eq(answers.gave_spikes),
+            self.info.phase.eq(self.phase), self.info.fresh.eq(self.fresh),
+        ]
+        m.d.sync += [self.clock.eq(self.clock + 1), self.faults.eq(Mux(self.forget, 0, self.faults) | self.raised)]
+        with m.FSM() as machine:
+            with m.State("PARSE"):
+                self._parse(m)
+            with m.State("TICK"):
+                self._tick(m)
+            with m.State("WRITE"):
+                self._write(m)
+            with m.State("READ"):
+                self._read(m)
+            with m.State("READ_COUNT"):
+                self._read_count(m)
+            with m.State("READING"):
+                self._when_quiet(m, lambda: self._proceed(m, self.last))
+            with m.State("FILL"):
+                self._when_quiet(m, lambda: self._fill(m))
+            with m.State("RESET"):
+                self._when_quiet(m, lambda: self._reset(m))
+            with m.State("ECHO"):
+                self._when_quiet(m, lambda: self._echo(m))
+            with m.State("FINISH"):
+                self._when_quiet(m, lambda: self._finish(m))
+            m.d.comb += self.busy.eq(~machine.ongoing("PARSE") | self.i.valid | ~self.idle | self.mark_due | self.o.valid)
+        return m
+
+    # Pieces that several states share.
+
+    def _proceed(self, m: Module, last: Value) -> None:
+        """On to the next command, or to the end of the packet."""
+        with m.If(last):
+            m.next = "FINISH"
+        with m.Else():
+            m.next = "PARSE"
+
+    def _say(self, m: Module, kind: Response, last: int = 0, **values: Value) -> Value:
+        """Offer a word to the host; returns whether it was taken."""
+        word = Signal(struct(RESPONSES[kind]), name=f"word_{kind.name.lower()}")
+        own = self.answers.own
+        m.d.comb += [word.opcode.eq(kind), *(word[name].eq(value) for name, value in values.items()),
+                     own.valid.eq(1), own.payload.data.eq(word), own.payload.last.eq(last)]
+        return own.ready
+
+    def _when_quiet(self, m: Module, then: object) -> None:
+        """Do it once the array is quiet and a MARK that was due has gone out."""
+        with m.If(self.idle & self.mark_due):
+            with m.If(self._say(m, Response.MARK, tick=self.ticks - 1, cycles=self.clock)):
+                m.d.sync += self.mark_due.eq(0)
+        with m.Elif(self.idle):
+            then()  # type: ignore[operator]
+
+    def _flit(self, m: Module, kind: Kind, payload: Value, target: "data.View[data.StructLayout]", single: bool = False) -> None:
+        """Offer a flit to the mesh, for the command's rectangle or for its first core."""
+        flit = self.mesh_i.payload
+        m.d.comb += [self.mesh_i.valid.eq(1), flit.kind.eq(kind), flit.payload.eq(payload), flit.target.x0.eq(target.x0),
+                     flit.target.x1.eq(target.x0 if single else target.x1), flit.target.y0.eq(target.y0),
+                     flit.target.y1.eq(target.y0 if single else target.y1)]
+
+    def _inside(self, target: "data.View[data.StructLayout]", single: bool = False) -> Value:
+        """Whether the rectangle is one of the mesh."""
+        first = (target.x0 < self.params.columns) & (target.y0 < self.params.rows)
+        if single:
+            return first
+        return first & (target.x1 < self.params.columns) & (target.y1 < self.params.rows) \
+            & (target.x0 <= target.x1) & (target.y0 <= target.y1)
+
+    # The states.
+
+    def _parse(self, m: Module) -> None:
+        take, last = self.i.ready, self.i.payload.last
+        command = self.command
+        with m.If(self.i.valid):
+            m.d.sync += [self.last.eq(last), self.opcode.eq(command[Command.RESET].opcode)]
+            with m.Switch(command[Command.RESET].opcode):
+                with m.Case(Command.NOP):
+                    m.d.comb += take.eq(1)
+                    self._proceed(m, last)
+                with m.Case(Command.SPIKES):
+                    self._parse_spikes(m)
+                with m.Case(Command.TICK):
+                    tick = command[Command.TICK]
+                    m.d.comb += take.eq(1)
+                    m.d.sync += [self.left.eq(tick.count), self.access.eq(self.i.payload.data)]
+                    with m.If((tick.count != 0) & (tick.period < self.params.phases)):
+                        m.next = "TICK"
+                    with m.Else():
+                        m.d.comb += self.own_faults[Fault.COUNT].eq(1)
+                        self._proceed(m, last)
+                with m.Case(Command.WRITE):
+                    self._parse_write(m)
+                with m.Case(Command.READ):
+                    read = command[Command.READ]
+                    m.d.comb += take.eq(1)
+                    m.d.sync += [self.access.eq(read), self.left.eq(read.count)]
+                    with m.If(~self._inside(read, single=True)):
+                        m.d.comb += self.own_faults[Fault.TARGET].eq(1)
+                        m.next = "FILL"
+                    with m.Elif(read.count == 0):
+                        self._proceed(m, last)
+                    with m.Else():
+                        m.next = "READ"
+                with m.Case(Command.RESET):
+                    m.d.comb += take.eq(1)
+                    m.next = "RESET"
+                with m.Case(Command.ECHO):
+                    m.d.comb += take.eq(1)
+                    m.d.sync += self.left.eq(command[Command.ECHO].payload)
+                    m.next = "ECHO"
+                with m.Default():
+                    m.d.comb += [take.eq(1), self.own_faults[Fault.OPCODE].eq(1)]
+                    self._proceed(m, last)
+
+    def _parse_spikes(self, m: Module) -> None:
+        take, last, spikes = self.i.ready, self.i.payload.last, self.command[Command.SPIKES]
+        payload = Signal(spikes_layout(self.params))
+        m.d.comb += [payload.mask.eq(spikes.mask), payload.block.eq(spikes.block)]
+        inside = self._inside(spikes)
+        known = (spikes.block < self.params.axon_blocks) & (spikes.mask[self.params.block:] == 0)
+        with m.If(inside & known):
+            self._flit(m, Kind.SPIKES, payload.as_value(), spikes)
+            m.d.comb += [take.eq(self.mesh_i.ready), self.took_spikes.eq(take)]
+        with m.Else():
+            m.d.comb += [take.eq(1), self.own_faults[Fault.TARGET].eq(~inside), self.own_faults[Fault.BLOCK].eq(inside)]
+        with m.If(take):
+            self._proceed(m, last)
+
+    def _parse_write(self, m: Module) -> None:
+        take, last, write = self.i.ready, self.i.payload.last, self.command[Command.WRITE]
+        place = Signal(address_layout())
+        m.d.comb += [place.memory.eq(write.memory), place.address.eq(write.address)]
+        m.d.sync += [self.access.eq(write), self.left.eq(write.count)]
+        with m.If(self._inside(write)):
+            self._flit(m, Kind.ADDRESS, place.as_value(), write)
+            m.d.comb += take.eq(self.mesh_i.ready)
+        with m.Else():
+            m.d.comb += [take.eq(1), self.own_faults[Fault.TARGET].eq(1)]
+        with m.If(take):
+            with m.If((write.count != 0) & ~last):
+                m.next = "WRITE"
+            with m.Else():
+                m.d.comb += self.own_faults[Fault.TRUNCATED].eq(write.count != 0)
+                self._proceed(m, last)
+
+    def _write(self, m: Module) -> None:
+        """One data word after another; those for a rectangle outside the mesh are dropped, its fault was raised."""
+        take, last = self.i.ready, self.i.payload.last
+        with m.If(self.i.valid):
+            with m.If(self._inside(self.access)):
+                self._flit(m, Kind.DATA, self.i.payload.data, self.access)
+                m.d.comb += take.eq(self.mesh_i.ready)
+            with m.Else():
+                m.d.comb += take.eq(1)
+            with m.If(take):
+                m.d.sync += self.left.eq(self.left - 1)
+                with m.If(last | (self.left == 1)):
+                    m.d.comb += self.own_faults[Fault.TRUNCATED].eq(self.left != 1)
+                    self._proceed(m, last)
+
+    def _tick(self, m: Module) -> None:
+        command = struct(COMMANDS[Command.TICK])(self.access.as_value())
+
+        def advance() -> None:
+            over = self.left == 1
+            m.d.comb += [self.tick.eq(1), self.info.end.eq(command.end & over)]
+            m.d.sync += [self.left.eq(self.left - 1), self.ticks.eq(self.ticks + 1), self.fresh.eq(self.info.end),
+                         self.phase.eq(Mux(self.info.end | (self.phase >= command.period), 0, self.phase + 1))]
+            with m.If(over):
+                m.d.sync += self.mark_due.eq(command.mark)
+                self._proceed(m, self.last)
+
+        self._when_quiet(m, advance)
+
+    def _read(self, m: Module) -> None:
+        place = Signal(address_layout(), name="read_place")
+        m.d.comb += [place.memory.eq(self.access.memory), place.address.eq(self.access.address)]
+
+        def ask() -> None:
+            self._flit(m, Kind.ADDRESS, place.as_value(), self.access, single=True)
+            with m.If(self.mesh_i.ready):
+                m.next = "READ_COUNT"
+
+        self._when_quiet(m, ask)
+
+    def _read_count(self, m: Module) -> None:
+        self._flit(m, Kind.READ, self.left[:COUNT_BITS], self.access, single=True)
+        with m.If(self.mesh_i.ready):
+            m.next = "READING"
+
+    def _fill(self, m: Module) -> None:
+        """Zeros in place of the entries of a core that does not exist."""
+        with m.If(self.left == 0):
+            self._proceed(m, self.last)
+        with m.Else():
+            with m.If(self._say(m, Response.DATA)):
+                m.d.sync += self.left.eq(self.left - 1)
+
+    def _reset(self, m: Module) -> None:
+        m.d.comb += self.clear.eq(1)
+        m.d.sync += [self.ticks.eq(0), self.phase.eq(0), self.fresh.eq(1)]
+        self._proceed(m, self.last)
+
+    def _echo(self, m: Module) -> None:
+        with m.If(self._say(m, Response.ECHO, payload=self.left, cycles=self.clock)):
+            self._proceed(m, self.last)
+
+    def _finish(self, m: Module) -> None:
+        with m.If(self.answers.settled):
+            with m.If(self._say(m, Response.STATUS, last=1, faults=self.faults, tick=self.ticks)):
+                m.next = "PARSE"

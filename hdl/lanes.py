@@ -1,0 +1,91 @@
+"""Lanes: an accumulator beside every column of the synapse memory, in two copies that swap at the tick boundary."""
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
+from amaranth.lib import data, enum, memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.fields import bits_for
+from spikeloom.hdl.synapses import sum_shape
+from spikeloom.params import ArrayParams
+
+
+class Step(enum.Enum, shape=2):
+    """What a lane does in a cycle. Steps travel down the synapse memory's pipeline in order, so that nothing waits for it to drain."""
+
+    IDLE = 0
+    ADD = 1   #: add the sums to the fold's accumulators
+    SWAP = 2  #: the active accumulators become the shadow and the other way round
+    LOAD = 3  #: take a fold of the shadow into the drain register, and clear it there
+
+
+class Lanes(wiring.Component):
+    """Accumulators, and the register through which they are drained.
+
+    ``active[fold][lane] += sums[lane]`` for each ADD. With one fold the active copy is a register and the drain register is the shadow,
+    so SWAP loads as well; with more folds both copies lie in LUT-RAM, which gives up one cycle for each LOAD.
+    The drain register shows its lowest ``neurons_per_cycle`` lanes and moves down by as many with ``shift``.
+
+    Members
+    -------
+    step, fold : in. What to do with the ``sums`` of this cycle.
+    sums : in, array of signed sums a lane.
+    clear : in, 1 bit. Forget all sums.
+    shift : in, 1 bit. Move the drain register to the next row.
+    row : out, array of ``neurons_per_cycle`` signed sums. Shows the first row in the cycle after LOAD (with one fold: SWAP).
+    """
+
+    def __init__(self, params: ArrayParams) -> None:
+        self.params = params
+        accumulator = signed(params.accumulator_bits)
+        super().__init__({"step": In(Step), "fold": In(bits_for(params.folds)),
+                          "sums": In(data.ArrayLayout(sum_shape(params), params.lanes)), "clear": In(1), "shift": In(1),
+                          "row": Out(data.ArrayLayout(accumulator, params.neurons_per_cycle))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        bits, lanes, per_row = self.params.accumulator_bits, self.params.lanes, self.params.neurons_per_cycle
+        drain = Signal(lanes * bits)
+        m.d.comb += self.row.as_value().eq(drain[: per_row * bits])
+        with m.If(self.shift):
+            m.d.sync += drain.eq(drain[per_row * bits:])
+        if self.params.folds == 1:
+            self._registers(m, drain)
+        else:
+            self._memory(m, drain)
+        return m
+
+    def _registers(self, m: Module, drain: Signal) -> None:
+        active = [Signal(signed(self.params.accumulator_bits), name=f"active_{lane}") for lane in range(self.params.lanes)]
+        with m.If(self.step == Step.ADD):
+            m.d.sync += [total.eq(total + self.sums[lane]) for lane, total in enumerate(active)]
+        with m.If(self.step == Step.SWAP):
+            m.d.sync += drain.eq(Cat(active))
+        with m.If((self.step == Step.SWAP) | self.clear):
+            m.d.sync += [total.eq(0) for total in active]
+
+    def _memory(self, m: Module, drain: Signal) -> None:
+        """Each copy has a bit per fold that says whether its sums are more than 0, so that nothing needs to be cleared."""
+        params, bits = self.params, self.params.accumulator_bits
+        m.submodules.store = store = memory.Memory(
+            shape=data.ArrayLayout(signed(bits), params.lanes), depth=2 * params.folds, init=[],
+            attrs={"ram_style": "distributed"})
+        read, write = store.read_port(domain="comb"), store.write_port()
+        filled = Array([Signal(params.folds, name=f"filled_{copy}") for copy in range(2)])
+        active = Signal()
+        loading = self.step == Step.LOAD
+        copy = Mux(loading, ~active, active)
+        known = Signal()
+        m.d.comb += [
+            known.eq(filled[copy].bit_select(self.fold, 1)),
+            read.addr.eq(Cat(self.fold, copy)), write.addr.eq(read.addr), write.en.eq(self.step == Step.ADD),
+        ]
+        m.d.comb += [write.data[lane].eq(Mux(known, read.data[lane], 0) + self.sums[lane]) for lane in range(params.lanes)]
+        with m.If(write.en):
+            m.d.sync += filled[active].eq(filled[active] | (1 << self.fold))
+        with m.If(loading):
+            m.d.sync += [drain.eq(Mux(known, read.data.as_value(), 0)),
+                         filled[~active].eq(filled[~active] & ~(1 << self.fold))]
+        with m.If(self.step == Step.SWAP):
+            m.d.sync += active.eq(~active)
+        with m.If(self.clear):
+            m.d.sync += [filled[0].eq(0), filled[1].eq(0)]

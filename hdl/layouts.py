@@ -1,0 +1,59 @@
+"""The contract's records as Amaranth layouts, and the packets (flits) of the mesh."""
+
+from amaranth.hdl import signed, unsigned
+from amaranth.lib import data, enum
+
+from spikeloom.fields import Record, bits_for
+from spikeloom.memories import ADDRESS_BITS
+from spikeloom.params import DATA_BITS, ArrayParams
+
+#: Bits of a memory's code, and of the number of entries in a READ.
+MEMORY_BITS = 4
+COUNT_BITS = 16
+
+
+def struct(record: Record) -> data.StructLayout:
+    """A record of the contract as a struct layout: same fields, same places."""
+    return data.StructLayout({field.name: signed(field.bits) if field.signed else unsigned(field.bits) for field in record})
+
+
+class Kind(enum.Enum, shape=2):
+    """What a flit carries."""
+
+    SPIKES = 0   #: ``spikes_layout``: axons of one block, or outputs of one block when sent to the host
+    ADDRESS = 1  #: ``address_layout``: where the accesses that follow begin
+    DATA = 2     #: an entry to write, or an entry read when sent to the host
+    READ = 3     #: number of entries to read
+
+
+def spikes_layout(params: ArrayParams) -> data.StructLayout:
+    """Axons ``block * params.block + i`` for each bit i of the mask; ``delay`` is stored less one."""
+    return data.StructLayout({"mask": params.block, "block": params.block_bits, "delay": params.delay_bits})
+
+
+def address_layout() -> data.StructLayout:
+    """A memory's code and an address in it."""
+    return data.StructLayout({"address": ADDRESS_BITS, "memory": MEMORY_BITS})
+
+
+def target_layout(params: ArrayParams) -> data.StructLayout:
+    """A rectangle of cores, or the host."""
+    return data.StructLayout({"x0": params.x_bits, "x1": params.x_bits, "y0": params.y_bits, "y1": params.y_bits, "host": 1})
+
+
+def flit_layout(params: ArrayParams) -> data.StructLayout:
+    """A packet of the mesh; every packet is one flit."""
+    payload = max(DATA_BITS, spikes_layout(params).size, address_layout().size)
+    return data.StructLayout({"payload": payload, "kind": Kind, "target": target_layout(params)})
+
+
+def row_layout(params: ArrayParams) -> data.StructLayout:
+    """A row of updated neurons: who spiked, who has a potential to send, and the potentials."""
+    per_row = params.neurons_per_cycle
+    return data.StructLayout({"row": bits_for(params.neuron_rows), "spikes": per_row, "open": per_row,
+                              "membrane": data.ArrayLayout(signed(params.state_bits), per_row)})
+
+
+def tick_layout(params: ArrayParams) -> data.StructLayout:
+    """What goes with a tick. ``end``: its spikes reach the host only. ``fresh``: neurons start from zero."""
+    return data.StructLayout({"phase": bits_for(params.phases), "end": 1, "fresh": 1})

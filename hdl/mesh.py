@@ -1,0 +1,66 @@
+"""The mesh: cores and routers on a grid, seen from the corner where the host is."""
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.core import Core
+from spikeloom.hdl.layouts import flit_layout, tick_layout
+from spikeloom.hdl.router import Router
+from spikeloom.params import ArrayParams
+
+
+class Mesh(wiring.Component):
+    """All cores. Tick signals reach every core a cycle after they were given.
+
+    Members
+    -------
+    i, o : streams of flits, from and to the host.
+    tick, clear : in, 1 bit. As for a core.
+    info : :func:`tick_layout`, in. About the tick that ends, at the time of ``tick``.
+    idle : out, 1 bit. A cycle ago nothing was under way anywhere, nor did anything come in.
+    reads : out. Synapse words read a cycle ago, over all cores.
+    faults : out, 3 bits. As for a core, of any core, a cycle ago.
+    """
+
+    def __init__(self, params: ArrayParams) -> None:
+        self.params = params
+        flit = stream.Signature(flit_layout(params))
+        super().__init__({"i": In(flit), "o": Out(flit), "tick": In(1), "info": In(tick_layout(params)), "clear": In(1),
+                          "idle": Out(1, init=1), "reads": Out(range(params.cores * params.banks + 1)), "faults": Out(3)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        params = self.params
+        tick, clear = Signal(), Signal()
+        info = Signal(tick_layout(params))
+        m.d.sync += [tick.eq(self.tick), clear.eq(self.clear)]
+        with m.If(self.tick):
+            m.d.sync += info.eq(self.info)
+
+        cores, routers = [], {}
+        for y in range(params.rows):
+            for x in range(params.columns):
+                m.submodules[f"core_{x}_{y}"] = core = Core(params)
+                m.submodules[f"router_{x}_{y}"] = router = Router(params, x, y)
+                wiring.connect(m, core.o, router.i_local)
+                wiring.connect(m, router.o_local, core.i)
+                m.d.comb += [core.tick.eq(tick), core.info.eq(info), core.clear.eq(clear)]
+                cores.append(core)
+                routers[x, y] = router
+        for (x, y), router in routers.items():
+            if x + 1 < params.columns:
+                wiring.connect(m, router.o_east, routers[x + 1, y].i_west)
+                wiring.connect(m, routers[x + 1, y].o_west, router.i_east)
+            if y + 1 < params.rows:
+                wiring.connect(m, router.o_south, routers[x, y + 1].i_north)
+                wiring.connect(m, routers[x, y + 1].o_north, router.i_south)
+        wiring.connect(m, wiring.flipped(self.i), routers[0, 0].i_west)
+        wiring.connect(m, routers[0, 0].o_west, wiring.flipped(self.o))
+
+        faults = cores[0].faults
+        for core in cores[1:]:
+            faults = faults | core.faults
+        quiet = Cat([core.idle for core in cores] + [router.idle for router in routers.values()]).all()
+        m.d.sync += [self.idle.eq(quiet & ~(self.i.valid | self.tick | tick | self.clear | clear)), self.reads.eq(sum(core.reads for core in cores)), self.faults.eq(faults)]
+        return m

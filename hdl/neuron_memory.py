@@ -1,0 +1,97 @@
+"""The memories of one column of neurons: state, constants and classes."""
+
+from amaranth.hdl import Module, Mux, Signal, Value, signed, unsigned
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.fields import bits_for
+from spikeloom.hdl.access import AccessBus
+from spikeloom.hdl.layouts import struct
+from spikeloom.memories import Memory, class_records, memory_specs
+from spikeloom.params import ArrayParams
+
+STATES = (Memory.CURRENT, Memory.MEMBRANE, Memory.REFRACTORY)
+CONSTANTS = (Memory.THRESHOLD, Memory.BIAS, Memory.RESET, Memory.NEURON_CLASS)
+#: Deepest memory that is kept in LUT-RAM.
+SHALLOW = 64
+
+
+class NeuronMemory(wiring.Component):
+    """State and constants of column ``column`` of every neuron row, each read at its own time.
+
+    An address given in one cycle shows its datum in the next; without ``at_*_valid`` the bus has the port. The class of a row is looked
+    up in the cycle in which NEURON_CLASS shows.
+
+    Members
+    -------
+    at_<memory>, at_<memory>_valid : in. Row to read.
+    <memory> : out. The entry of the row given a cycle before.
+    gains, rules : out, the two words of the class that NEURON_CLASS names.
+    write_row : in. Row to write.
+    write_<state>, new_<state> : in. Enable and datum for each state memory.
+    bus : :class:`AccessBus`, in. Serves the neuron memories for addresses of this column, and CLASSES in column 0.
+    """
+
+    def __init__(self, params: ArrayParams, column: int) -> None:
+        self.params, self.column = params, column
+        self.specs = memory_specs(params)
+        row = bits_for(params.neuron_rows)
+        first, second = class_records(params)
+        members: dict[str, wiring.Member] = {"gains": Out(struct(first)), "rules": Out(struct(second)), "write_row": In(row),
+                                             "bus": In(AccessBus())}
+        for kind in STATES + CONSTANTS:
+            name = kind.name.lower()
+            members |= {f"at_{name}": In(row), f"at_{name}_valid": In(1), name: Out(self.shape(kind))}
+            if kind in STATES:
+                members |= {f"write_{name}": In(1), f"new_{name}": In(self.shape(kind))}
+        super().__init__(members)
+
+    def shape(self, kind: Memory) -> object:
+        """Shape of an entry."""
+        (field,) = self.specs[kind].entry
+        return signed(field.bits) if field.signed else unsigned(field.bits)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        address = self.specs[Memory.MEMBRANE].address
+        (column_field, _) = address
+        bus_row = Signal(bits_for(self.params.neuron_rows))
+        here = Signal()
+        m.d.comb += [bus_row.eq(self.bus.address >> column_field.bits),
+                     here.eq(self.bus.address[: column_field.bits] == self.column)]
+        for kind in STATES + CONSTANTS:
+            name = kind.name.lower()
+            chosen = here & (self.bus.memory == kind)
+            m.submodules[name] = store = memory.Memory(
+                shape=self.shape(kind), depth=self.params.neuron_rows, init=[],
+                attrs={"ram_style": "distributed" if self.params.neuron_rows <= SHALLOW else "block"})
+            read, write = store.read_port(), store.write_port()
+            entry: Value = getattr(self, name)
+            m.d.comb += [
+                read.addr.eq(Mux(getattr(self, f"at_{name}_valid"), getattr(self, f"at_{name}"), bus_row)),
+                entry.eq(read.data),
+                write.addr.eq(bus_row), write.data.eq(self.bus.data), write.en.eq(chosen & self.bus.write),
+            ]
+            if kind in STATES:
+                with m.If(getattr(self, f"write_{name}")):
+                    m.d.comb += [write.addr.eq(self.write_row), write.data.eq(getattr(self, f"new_{name}")), write.en.eq(1)]
+            with m.If(chosen):
+                m.d.comb += self.bus.value.eq(entry.as_unsigned())
+        self._classes(m)
+        return m
+
+    def _classes(self, m: Module) -> None:
+        """Two small tables in LUT-RAM, read in the cycle in which they are needed."""
+        part_field, index_field = self.specs[Memory.CLASSES].address
+        index = self.bus.address[part_field.bits: part_field.bits + index_field.bits]
+        chosen = self.bus.memory == Memory.CLASSES
+        for part, word in enumerate((self.gains, self.rules)):
+            mine = chosen & (self.bus.address[: part_field.bits] == part)
+            m.submodules[f"classes_{part}"] = table = memory.Memory(
+                shape=word.shape(), depth=1 << index_field.bits, init=[], attrs={"ram_style": "distributed"})
+            read, write = table.read_port(domain="comb"), table.write_port()
+            m.d.comb += [read.addr.eq(Mux(mine, index, self.neuron_class)), word.eq(read.data),
+                         write.addr.eq(index), write.data.eq(self.bus.data), write.en.eq(mine & self.bus.write)]
+            if self.column == 0:
+                with m.If(mine):
+                    m.d.comb += self.bus.value.eq(read.data)

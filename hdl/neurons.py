@@ -1,0 +1,157 @@
+"""The neuron unit: decays, integration, threshold, reset; a row of neurons a cycle."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.fields import bits_for
+from spikeloom.hdl.access import AccessBus
+from spikeloom.hdl.layouts import row_layout, tick_layout
+from spikeloom.hdl.neuron_memory import CONSTANTS, STATES, NeuronMemory
+from spikeloom.hdl.queue import Queue
+from spikeloom.memories import Memory
+from spikeloom.params import ArrayParams
+
+#: Rows on their way through the unit and in the queue behind it.
+ROWS = 16
+
+
+def later(m: Module, value: Value, cycles: int, name: str) -> Value:
+    """The value so many cycles later."""
+    for cycle in range(cycles):
+        held = Signal(value.shape(), name=f"{name}_{cycle}")
+        m.d.sync += held.eq(value)
+        value = held
+    return value
+
+
+def scaled(product: Value, fraction: int) -> tuple[Value, Value]:
+    """A product over ``2**fraction``, toward zero: the floor, and the 1 that a negative one with a remainder still needs."""
+    return product >> fraction, (product < 0) & product[:fraction].any()
+
+
+def fits(value: Value, bits: int) -> Value:
+    """Whether a signed value fits in ``bits``, two's complement."""
+    return ~value[bits - 1:].any() | value[bits - 1:].all()
+
+
+def saturated(value: Value, bits: int) -> Value:
+    """A signed value clipped to ``bits``, two's complement."""
+    extreme = Mux(value < 0, -(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+    return Mux(fits(value, bits), value, extreme)[:bits].as_signed()
+
+
+class NeuronUnit(wiring.Component):
+    """Updates a row of neurons: ``u ← rtz(u·α) + 2^k·Σ``, ``v ← saturate(rtz(v·β) + u + b)``; spike if v ≥ θ and not
+    refractory, then ``v ← v − reset`` or ``v ← reset``.
+
+    One row a cycle while ``enable``; written back ``LATENCY`` cycles after ``valid``. Rows with a spike or with a potential to send
+    wait in a queue of ``ROWS``; before it could overflow, ``enable`` falls.
+
+    Members
+    -------
+    valid, number, sums : in. A row of neurons and what its synapses add.
+    tick : :func:`tick_layout`, in. Holds still from the first row to the last.
+    enable : out, 1 bit. A row may come in the next cycle.
+    o : stream of :func:`row_layout`, out.
+    idle : out, 1 bit. Nothing is inside.
+    overflow : out, 1 bit. A synaptic current left its width.
+    bus : :class:`AccessBus`, in. Serves the neuron memories and CLASSES.
+    """
+
+    #: Cycles from ``valid`` to the write.
+    LATENCY = 6
+
+    def __init__(self, params: ArrayParams) -> None:
+        self.params = params
+        super().__init__({
+            "valid": In(1), "number": In(bits_for(params.neuron_rows)),
+            "sums": In(data.ArrayLayout(signed(params.sum_bits), params.neurons_per_cycle)), "tick": In(tick_layout(params)),
+            "enable": Out(1), "o": Out(stream.Signature(row_layout(params))), "idle": Out(1), "overflow": Out(1),
+            "bus": In(AccessBus())})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        valid, number = [self.valid], [self.number]
+        for stage in range(1, self.LATENCY + 1):
+            valid.append(later(m, valid[-1], 1, f"valid_{stage}"))
+            number.append(later(m, number[-1], 1, f"number_{stage}"))
+        m.submodules.queue = queue = Queue(row_layout(self.params), ROWS)
+        row = queue.i.payload
+        values, overflows = [], []
+        for column in range(self.params.neurons_per_cycle):
+            m.submodules[f"memory_{column}"] = store = NeuronMemory(self.params, column)
+            # State and class are read first, the bias before it is added, threshold and reset before they are compared.
+            reads = dict.fromkeys((*STATES, Memory.NEURON_CLASS), 0) | {Memory.BIAS: 2} | dict.fromkeys(
+                (Memory.THRESHOLD, Memory.RESET), 4)
+            for kind in STATES + CONSTANTS:
+                name, stage = kind.name.lower(), reads[kind]
+                m.d.comb += [getattr(store, f"at_{name}").eq(number[stage]), getattr(store, f"at_{name}_valid").eq(valid[stage])]
+            m.d.comb += store.write_row.eq(number[-1])
+            for name in ("memory", "address", "data", "write", "read"):
+                m.d.comb += getattr(store.bus, name).eq(getattr(self.bus, name))
+            values.append(store.bus.value)
+            overflows.append(self._column(m, column, store, valid, row))
+        shown = values[0]
+        for value in values[1:]:
+            shown = shown | value
+        inside = Signal(range(ROWS + 1))
+        left = (valid[-1] & ~queue.i.valid) + (self.o.valid & self.o.ready)
+        m.d.sync += inside.eq(inside + self.valid - left)
+        m.d.comb += [
+            self.bus.value.eq(shown), self.overflow.eq(Cat(overflows).any()),
+            row.row.eq(number[-1]), queue.i.valid.eq(valid[-1] & (row.spikes.any() | row.open.any())),
+            # A row may be on its way from the drain when `enable` falls.
+            self.enable.eq(inside < ROWS - 2), self.idle.eq((inside == 0) & ~self.valid),
+        ]
+        wiring.connect(m, queue.o, wiring.flipped(self.o))
+        return m
+
+    def _column(self, m: Module, column: int, store: NeuronMemory, valid: list[Value], row: "data.View[data.StructLayout]") -> Value:
+        """The arithmetic of one column, stage by stage; returns whether its current overflowed."""
+        state, fraction = self.params.state_bits, self.params.gain_bits
+
+        def hold(value: Value, cycles: int, name: str) -> Value:
+            return later(m, value, cycles, f"{name}_{column}")
+
+        # Stage 1: the memories show. Stage 2: operands.
+        fresh = self.tick.fresh
+        current = hold(Mux(fresh, 0, store.current).as_signed(), 1, "current_2")
+        membrane = hold(Mux(fresh, 0, store.membrane).as_signed(), 1, "membrane_2")
+        waiting = hold(Mux(fresh, 0, store.refractory), 1, "waiting_2")
+        gains, rules = store.gains.shape()(hold(store.gains.as_value(), 1, "gains_2")), \
+            store.rules.shape()(hold(store.rules.as_value(), 1, "rules_2"))
+        sums = hold(self.sums[column], 2, "sums")
+
+        # Stage 3: products, and the sum at the state's scale.
+        current_product = hold(current * Cat(gains.current_gain, Const(0, 1)).as_signed(), 1, "current_3")
+        membrane_product = hold(membrane * Cat(gains.membrane_gain, Const(0, 1)).as_signed(), 1, "membrane_3")
+        shifted = hold((sums << rules.shift)[: state + 2].as_signed(), 1, "shifted_3")
+
+        # Stage 4: rounded and added.
+        floor, carry = scaled(current_product, fraction)
+        current = hold((floor + shifted + carry)[: state + 3].as_signed(), 1, "current_4")
+        floor, carry = scaled(membrane_product, fraction)
+        leaked = hold((floor + store.bias + carry)[: state + 3].as_signed(), 1, "leaked_4")
+
+        # Stage 5: the potential. Threshold and reset show.
+        potential = hold(saturated(leaked + current, state), 1, "potential_5")
+        rules = rules.shape()(hold(rules.as_value(), 3, "rules"))
+        waiting = hold(waiting, 3, "waiting")
+
+        # Stage 6: spike, reset, write.
+        active, spike, resting = (Signal(name=f"{name}_{column}") for name in ("active", "spike", "resting"))
+        m.d.comb += [resting.eq(waiting != 0), active.eq(rules.phases.bit_select(self.tick.phase, 1)),
+                     spike.eq(rules.spiking & active & ~resting & (potential >= store.threshold))]
+        after = Mux(spike, Mux(rules.subtract, saturated(potential - store.reset, state), store.reset), potential)
+        count = Mux(spike, rules.refractory, Mux(resting, waiting - 1, 0))
+        new = {"current": hold(current[:state], 1, "current_5"), "membrane": after, "refractory": count}
+        keep = {"current": 0, "membrane": rules.hold & resting, "refractory": 0}
+        for name, value in new.items():
+            target = getattr(store, f"new_{name}")
+            m.d.comb += target.eq(hold(Mux(active, value, 0)[: len(target)], 1, f"new_{name}"))
+            enable = hold((active & ~keep[name] | fresh)[0], 1, f"enable_{name}")
+            m.d.comb += getattr(store, f"write_{name}").eq(valid[-1] & enable)
+        m.d.comb += [row.membrane[column].eq(store.new_membrane), row.spikes[column].eq(hold(spike, 1, "spike")),
+                     row.open[column].eq(hold(active & ~rules.spiking, 1, "open"))]
+        return valid[4] & ~fits(current, state)

@@ -1,0 +1,114 @@
+"""A router of the mesh: single-flit packets, X before Y, multicast to a rectangle of cores."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.layouts import flit_layout
+from spikeloom.hdl.queue import Queue
+from spikeloom.params import ArrayParams
+
+#: Ports: the four neighbours and the core itself. Rows count southward, columns eastward.
+PORTS = ("north", "east", "south", "west", "local")
+
+
+class Router(wiring.Component):
+    """Forwards each flit to every output on its way, one flit an output a cycle, a cycle a hop.
+
+    A flit for a rectangle runs along its row and branches into each column of the rectangle, so every core of
+    it gets one copy. A flit for the host runs west, then north, and leaves west of core (0, 0). Copies leave when their outputs
+    are free, each on its own; the flit leaves its queue with the last copy. Packets turn from X to Y only, so the channels' waits form
+    no cycle, and cores always accept: the mesh cannot deadlock as long as the host takes what it is sent.
+
+    Parameters
+    ----------
+    params
+        The array.
+    x, y
+        Place of the router.
+
+    Members
+    -------
+    i_north … i_local : flit streams in. In the corner (0, 0), ``i_west`` comes from the host.
+    o_north … o_local : flit streams out. In the corner (0, 0), ``o_west`` goes to the host.
+    idle : out, 1 bit. No flit is inside.
+    """
+
+    def __init__(self, params: ArrayParams, x: int, y: int) -> None:
+        self.params, self.x, self.y = params, x, y
+        present = {"north": y > 0, "east": x < params.columns - 1, "south": y < params.rows - 1,
+                   "west": x > 0 or (x, y) == (0, 0), "local": True}
+        self.ports = tuple(name for name in PORTS if present[name])
+        flit = flit_layout(params)
+        super().__init__({"idle": Out(1)}
+                         | {f"i_{name}": In(stream.Signature(flit)) for name in self.ports}
+                         | {f"o_{name}": Out(stream.Signature(flit)) for name in self.ports})
+
+    def _ways(self, target: Value, source: str) -> dict[str, Value]:
+        """Which outputs a flit from ``source`` needs."""
+        x, y, host = self.x, self.y, target.host
+        within = (target.x0 <= x) & (x <= target.x1)
+        along_x = source in ("local", "east", "west")
+        ways = {
+            "east": ~host & (target.x1 > x) if source in ("local", "west") else None,
+            "west": host | (target.x0 < x) if source in ("local", "east") and x > 0 else None,
+            "north": host & (x == 0) | ~host & within & (target.y0 < y),
+            "south": ~host & within & (target.y1 > y),
+            "local": ~host & within & (target.y0 <= y) & (y <= target.y1),
+        }
+        if (x, y) == (0, 0):
+            ways["west"] = host if source != "west" else None
+        if not along_x:  # already in its column
+            ways["north" if source == "north" else "south"] = None
+        return {name: way for name, way in ways.items() if way is not None and name in self.ports}
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        requests: dict[str, list[tuple[str, Value, Value]]] = {name: [] for name in self.ports}
+        heads = {}
+        busy = []
+        for source in self.ports:
+            m.submodules[f"queue_{source}"] = queue = Queue(flit_layout(self.params))
+            wiring.connect(m, wiring.flipped(getattr(self, f"i_{source}")), queue.i)
+            heads[source] = queue.o
+            busy.append(queue.o.valid)
+            ways = self._ways(queue.o.payload.target, source)
+            sent = Signal(len(ways), name=f"sent_{source}")
+            taken = Signal(len(ways), name=f"taken_{source}")
+            needed = Signal(len(ways), name=f"needed_{source}")
+            m.d.comb += needed.eq(Cat(ways.values()))
+            done = (needed & ~(sent | taken)) == 0
+            m.d.comb += queue.o.ready.eq(done)
+            with m.If(queue.o.valid):
+                m.d.sync += sent.eq(Mux(done, 0, sent | taken))
+            for i, name in enumerate(ways):
+                requests[name].append((source, queue.o.valid & needed[i] & ~sent[i], taken[i]))
+        for name, asking in requests.items():
+            self._arbitrate(m, name, asking, heads)
+        m.d.comb += self.idle.eq(~Cat(busy).any())
+        return m
+
+    def _arbitrate(self, m: Module, name: str, asking: list[tuple[str, Value, Value]], heads: dict[str, stream.Interface]) -> None:
+        """Give the output to one of the inputs that ask; the one served last comes last next time."""
+        output = getattr(self, f"o_{name}")
+        if not asking:
+            m.d.comb += output.valid.eq(0)
+            return
+        last = Signal(range(len(asking)), name=f"last_{name}")
+        chosen = Signal(range(len(asking)), name=f"chosen_{name}")
+        count = len(asking)
+        with m.Switch(last):
+            for turn in range(count):
+                with m.Case(turn):
+                    # The latest assignment wins, so the one after `turn` comes last here.
+                    for step in range(count, 0, -1):
+                        i = (turn + step) % count
+                        with m.If(asking[i][1]):
+                            m.d.comb += chosen.eq(i)
+        m.d.comb += output.valid.eq(Cat(request for _, request, _ in asking).any())
+        with m.Switch(chosen):
+            for i, (source, request, taken) in enumerate(asking):
+                with m.Case(i):
+                    m.d.comb += [output.payload.eq(heads[source].payload), taken.eq(request & output.ready)]
+        with m.If(output.valid & output.ready):
+            m.d.sync += last.eq(chosen)

@@ -1,0 +1,87 @@
+"""Synapse memory: banks of words, a whole row of cells from each bank in a cycle."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, signed
+from amaranth.lib import data, memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.fields import bits_for
+from spikeloom.hdl.access import AccessBus
+from spikeloom.memories import Memory, memory_specs
+from spikeloom.params import ArrayParams
+
+
+def adder_levels(params: ArrayParams) -> int:
+    """Levels of the tree that adds the banks."""
+    return (params.banks - 1).bit_length()
+
+
+def sum_shape(params: ArrayParams) -> Shape:
+    """Shape of a lane's sum over the banks."""
+    return signed(params.weight_bits + adder_levels(params))
+
+
+class Synapses(wiring.Component):
+    """Reads one word of each bank that fires, and adds the banks' cells lane by lane.
+
+    ``sums[lane] = Σ_bank cell[bank][word[bank]][lane]`` over the banks with ``fire``; without any, ``sums`` stays as it is and
+    no memory is read. A new set of words can come in every cycle.
+
+    Members
+    -------
+    fire : in, 1 bit a bank.
+    word_0 … : in. Word to read in each bank.
+    sums : out, an array of signed sums, ``LATENCY`` cycles after ``fire``.
+    bus : :class:`AccessBus`, in. Serves SYNAPSES; a read passes through the adders.
+    """
+
+    def __init__(self, params: ArrayParams) -> None:
+        self.params = params
+        #: Cycles from ``fire`` to ``sums``: the memory and one register for each level of adders.
+        self.latency = 1 + adder_levels(params)
+        super().__init__({"fire": In(params.banks), "sums": Out(data.ArrayLayout(sum_shape(params), params.lanes)),
+                          "bus": In(AccessBus())}
+                         | {f"word_{bank}": In(bits_for(params.words)) for bank in range(params.banks)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        params = self.params
+        chunk_bits = params.chunk_lanes * params.weight_bits
+        address = memory_specs(params)[Memory.SYNAPSES].address
+        parts = data.StructLayout({field.name: field.bits for field in address})(self.bus.address[: address.bits])
+        chosen = self.bus.memory == Memory.SYNAPSES
+
+        fire = Signal(params.banks)
+        m.d.comb += fire.eq(self.fire)
+        with m.If(self.bus.read & chosen):
+            m.d.comb += fire.eq(1 << parts.bank)
+        cells = []
+        for bank in range(params.banks):
+            m.submodules[f"bank_{bank}"] = store = memory.Memory(
+                shape=params.chunks * chunk_bits, depth=params.words, init=[], attrs={"ram_style": "block"})
+            write = store.write_port(granularity=chunk_bits)
+            m.d.comb += [write.addr.eq(parts.word), write.data.eq(self.bus.data[:chunk_bits].replicate(params.chunks)),
+                         write.en.eq(Mux(self.bus.write & chosen & (parts.bank == bank), 1 << parts.chunk, 0))]
+            # The register with its reset is the block RAM's own output latch: a bank that does not fire beside one that does gives 0.
+            read = store.read_port(domain="comb")
+            row = Signal(params.chunks * chunk_bits, name=f"row_{bank}")
+            m.d.comb += read.addr.eq(Mux(self.bus.read, parts.word, getattr(self, f"word_{bank}")))
+            with m.If(fire.any()):
+                m.d.sync += row.eq(Mux(fire[bank], read.data, 0))
+            lanes = data.ArrayLayout(signed(params.weight_bits), params.lanes)(row[: params.lanes * params.weight_bits])
+            cells.append([lanes[lane] for lane in range(params.lanes)])
+        for lane in range(params.lanes):
+            level = [row[lane] for row in cells]
+            depth = 0
+            while len(level) > 1:
+                depth += 1
+                sums = [Signal(signed(params.weight_bits + depth), name=f"sum_{lane}_{depth}_{i}") for i in range(len(level) // 2)]
+                m.d.sync += [total.eq(level[2 * i] + level[2 * i + 1]) for i, total in enumerate(sums)]
+                level = list(sums)
+            m.d.comb += self.sums[lane].eq(level[0])
+
+        with m.If(chosen):
+            # Each sum is that of one bank here, so its low bits are the cell; lanes beyond the last show 0.
+            cells_shown = Cat(self.sums[lane][: params.weight_bits] for lane in range(params.lanes))
+            shown = Cat(cells_shown, Const(0, params.chunks * chunk_bits - len(cells_shown)))
+            m.d.comb += self.bus.value.eq(shown.word_select(parts.chunk, chunk_bits))
+        return m

@@ -1,0 +1,61 @@
+"""The whole IP: register bank, host port and mesh behind flat AXI ports."""
+
+from amaranth.hdl import ClockDomain, ClockSignal, Module, ResetInserter, ResetSignal, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.axi import LiteBus, RegisterBank
+from spikeloom.hdl.hostport import HostPort
+from spikeloom.hdl.mesh import Mesh
+from spikeloom.packets import WORD_BITS
+from spikeloom.params import ArrayParams
+
+
+class Top(wiring.Component):
+    """Spikeloom with the canonical port names of Xilinx's tools, all in the clock domain of ``aclk``.
+
+    Members
+    -------
+    aclk : in. The clock.
+    aresetn : in. Synchronous reset, active low. Memories keep their contents.
+    s_axis_* : commands, AXI4-Stream, 64 bits.
+    m_axis_* : answers, AXI4-Stream, 64 bits.
+    s_axi_* : registers, AXI4-Lite.
+    """
+
+    def __init__(self, params: ArrayParams) -> None:
+        self.params = params
+        lite = {f"s_axi_{name}": member.flip() for name, member in LiteBus().members.items()}
+        super().__init__({
+            "aclk": In(1), "aresetn": In(1),
+            "s_axis_tdata": In(WORD_BITS), "s_axis_tvalid": In(1), "s_axis_tready": Out(1), "s_axis_tlast": In(1),
+            "m_axis_tdata": Out(WORD_BITS), "m_axis_tvalid": Out(1), "m_axis_tready": In(1), "m_axis_tlast": Out(1)} | lite)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.domains.sync = ClockDomain("sync")
+        m.d.comb += [ClockSignal().eq(self.aclk), ResetSignal().eq(~self.aresetn)]
+
+        registers, port, mesh = RegisterBank(self.params), HostPort(self.params), Mesh(self.params)
+        reset = Signal()
+        m.d.sync += reset.eq(registers.reset)
+        m.submodules.registers = registers
+        m.submodules.port = ResetInserter(reset)(port)
+        m.submodules.mesh = ResetInserter(reset)(mesh)
+        wiring.connect(m, port.mesh_i, mesh.i)
+        wiring.connect(m, mesh.o, port.mesh_o)
+        m.d.comb += [
+            mesh.tick.eq(port.tick), mesh.info.eq(port.info), mesh.clear.eq(port.clear), port.idle.eq(mesh.idle),
+            port.core_faults.eq(mesh.faults), port.forget.eq(registers.forget),
+            port.i.payload.data.eq(self.s_axis_tdata), port.i.payload.last.eq(self.s_axis_tlast),
+            port.i.valid.eq(self.s_axis_tvalid), self.s_axis_tready.eq(port.i.ready),
+            self.m_axis_tdata.eq(port.o.payload.data), self.m_axis_tlast.eq(port.o.payload.last),
+            self.m_axis_tvalid.eq(port.o.valid), port.o.ready.eq(self.m_axis_tready),
+            registers.tick.eq(port.tick), registers.reads.eq(mesh.reads),
+            *(getattr(registers, name).eq(getattr(port, name))
+              for name in ("busy", "faults", "took_spikes", "gave_spikes", "stalled")),
+        ]
+        for name, member in registers.bus.signature.members.items():
+            inner, outer = getattr(registers.bus, name), getattr(self, f"s_axi_{name}")
+            m.d.comb += inner.eq(outer) if member.flow == In else outer.eq(inner)
+        return m

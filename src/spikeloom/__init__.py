@@ -1,0 +1,1 @@
+"""Spikeloom: trained spiking neural networks on Xilinx FPGAs."""
