@@ -102,7 +102,7 @@ class BankExpander(wiring.Component):
         mask = Signal(self.width)
         block = Signal(self.params.block_bits)
         rest = Signal(self.width)
-        first = Signal(range(self.width))
+        first = Signal(range(max(2, self.width)))
         for i in reversed(range(self.width)):
             with m.If(mask[i]):
                 m.d.comb += first.eq(i)

@@ -94,6 +94,10 @@ class Router(wiring.Component):
         if not asking:
             m.d.comb += output.valid.eq(0)
             return
+        if len(asking) == 1:
+            ((source, request, taken),) = asking
+            m.d.comb += [output.valid.eq(request), output.payload.eq(heads[source].payload), taken.eq(request & output.ready)]
+            return
         last = Signal(range(len(asking)), name=f"last_{name}")
         chosen = Signal(range(len(asking)), name=f"chosen_{name}")
         count = len(asking)

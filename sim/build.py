@@ -48,7 +48,8 @@ _VERILATOR_FLAGS = (
     "--x-initial", "fast",
     "--noassert", "--threads", "1",
     "-CFLAGS", "-fPIC -std=c++17", "-LDFLAGS", "-shared", "-o", f"lib{TOP}.so",
-    "-MAKEFLAGS", "OPT_FAST=-O3 OPT_GLOBAL=-O3 OPT_SLOW=-O1",
+    # Six cores: g++ takes 21 s at -O1 and 35 s at -O3, for a simulation that is 2 % faster.
+    "-MAKEFLAGS", "OPT_FAST=-O1 OPT_GLOBAL=-O2 OPT_SLOW=-O0",
 )
 
 
@@ -91,9 +92,10 @@ def for_simulation(verilog: str) -> str:
     """Yosys's Verilog, made fit for simulators.
 
     Its ``always @*`` blocks that assign a constant to some bits of a signal read nothing, so simulators never run them: they
-    become initial blocks. Declarations of signals without bits go, as Verilog would give them two. Its cleared memories start at random when the simulator is given ``+random_start=SEED``:
-    configuration of a board clears block RAM once, a reset does not, so that a simulation can start as a board does after
-    another image was used. Memories with contents, and registers, keep their initial values.
+    become initial blocks. Declarations of signals without bits go, as Verilog would give them two. Its cleared memories start
+    at random when the simulator is given ``+random_start=SEED``: configuration of a board clears block RAM once, a reset does
+    not, so that a simulation can start as a board does after another image was used. Memories with contents, and registers,
+    keep their initial values.
     """
     number = itertools.count(1)
 

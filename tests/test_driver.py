@@ -131,6 +131,12 @@ def test_inputs_of_several_ticks_meet_in_one_word() -> None:
     assert words["mask"] == [0b0001, 0b1001]
 
 
+def test_input_after_the_last_tick_is_not_sent() -> None:
+    words = spike_words(relay(2), [0, 2], [8, 11], np.ones((2, 4, 2), bool))
+    assert words["mask"] == [0b0001, 0b0001, 0b1001, 0b1001] * 2
+    assert spike_words(relay(2), [7, 9], [8, 11], np.ones((2, 4, 2), bool))["mask"] == []
+
+
 def test_words_of_a_tick_ascend() -> None:
     words = spike_words(relay(4), [0] * 4, [40, 3, 17, 2], np.ones((1, 1, 4), bool))
     assert words["block"] == [0, 2, 5]
