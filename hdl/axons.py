@@ -36,7 +36,7 @@ class DelaySlots(wiring.Component):
         depth = 1 << bits_for(self.params.delay_depth)
         entry = data.StructLayout({"mask": self.params.block, "block": self.params.block_bits})
         m.submodules.store = store = memory.Memory(shape=entry, depth=slots * depth, init=[],
-                                                   attrs={"ram_style": "distributed" if slots * depth <= 256 else "block"})
+                                                   attrs={"ram_style": "distributed" if slots * depth <= 128 else "block"})
         write, read = store.write_port(), store.read_port()
         now = Signal(range(slots))
         counts = Array([Signal(range(depth + 1), name=f"count_{slot}") for slot in range(slots)])

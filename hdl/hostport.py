@@ -101,7 +101,7 @@ class HostPort(wiring.Component):
         self.command = {kind: struct(record)(self.i.payload.data) for kind, record in COMMANDS.items()}
         self.raised, self.own_faults = Signal(len(Fault)), Signal(len(Fault))
         self.clock, self.ticks, self.mark_due = Signal(32), Signal(16), Signal()
-        self.phase, self.fresh = Signal.like(self.info.phase), Signal(init=1)
+        self.phase, self.age, self.fresh = Signal.like(self.info.phase), Signal.like(self.info.age), Signal(init=1)
         self.opcode, self.last, self.left = Signal(4), Signal(), Signal(32)
         self.access = Signal(struct(COMMANDS[Command.WRITE]))
         m.d.comb += [
@@ -109,7 +109,7 @@ class HostPort(wiring.Component):
                            | self.core_faults[2] << Fault.CURRENT),
             answers.raised.eq(self.raised), answers.opcode.eq(self.opcode), answers.tick.eq(self.ticks - 1),
             self.stalled.eq(self.o.valid & ~self.o.ready), self.gave_spikes.eq(answers.gave_spikes),
-            self.info.phase.eq(self.phase), self.info.fresh.eq(self.fresh),
+            self.info.phase.eq(self.phase), self.info.age.eq(self.age), self.info.fresh.eq(self.fresh),
         ]
         m.d.sync += [self.clock.eq(self.clock + 1), self.faults.eq(Mux(self.forget, 0, self.faults) | self.raised)]
         with m.FSM() as machine:
@@ -276,6 +276,10 @@ class HostPort(wiring.Component):
             m.d.comb += [self.tick.eq(1), self.info.end.eq(command.end & over)]
             m.d.sync += [self.left.eq(self.left - 1), self.ticks.eq(self.ticks + 1), self.fresh.eq(self.info.end),
                          self.phase.eq(Mux(self.info.end | (self.phase >= command.period), 0, self.phase + 1))]
+            with m.If(self.info.end):
+                m.d.sync += self.age.eq(0)
+            with m.Elif(~self.age.all()):
+                m.d.sync += self.age.eq(self.age + 1)
             with m.If(over):
                 m.d.sync += self.mark_due.eq(command.mark)
                 self._proceed(m, self.last)
@@ -308,7 +312,7 @@ class HostPort(wiring.Component):
 
     def _reset(self, m: Module) -> None:
         m.d.comb += self.clear.eq(1)
-        m.d.sync += [self.ticks.eq(0), self.phase.eq(0), self.fresh.eq(1)]
+        m.d.sync += [self.ticks.eq(0), self.phase.eq(0), self.age.eq(0), self.fresh.eq(1)]
         self._proceed(m, self.last)
 
     def _echo(self, m: Module) -> None:

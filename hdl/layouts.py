@@ -55,5 +55,6 @@ def row_layout(params: ArrayParams) -> data.StructLayout:
 
 
 def tick_layout(params: ArrayParams) -> data.StructLayout:
-    """What goes with a tick. ``end``: its spikes reach the host only. ``fresh``: neurons start from zero."""
-    return data.StructLayout({"phase": bits_for(params.phases), "end": 1, "fresh": 1})
+    """What goes with a tick. ``end``: its spikes reach the host only. ``fresh``: neurons start from zero. ``age``: ticks since then, up
+    to the largest that fits."""
+    return data.StructLayout({"phase": bits_for(params.phases), "age": bits_for(params.depths), "end": 1, "fresh": 1})

@@ -13,7 +13,7 @@ from spikeloom.params import ArrayParams
 STATES = (Memory.CURRENT, Memory.MEMBRANE, Memory.REFRACTORY)
 CONSTANTS = (Memory.THRESHOLD, Memory.BIAS, Memory.RESET, Memory.NEURON_CLASS)
 #: Deepest memory that is kept in LUT-RAM.
-SHALLOW = 64
+SHALLOW = 128
 
 
 class NeuronMemory(wiring.Component):

@@ -141,7 +141,7 @@ class NeuronUnit(wiring.Component):
 
         # Stage 6: spike, reset, write.
         active, spike, resting = (Signal(name=f"{name}_{column}") for name in ("active", "spike", "resting"))
-        m.d.comb += [resting.eq(waiting != 0), active.eq(rules.phases.bit_select(self.tick.phase, 1)),
+        m.d.comb += [resting.eq(waiting != 0), active.eq(rules.phases.bit_select(self.tick.phase, 1) & (self.tick.age >= rules.start)),
                      spike.eq(rules.spiking & active & ~resting & (potential >= store.threshold))]
         after = Mux(spike, Mux(rules.subtract, saturated(potential - store.reset, state), store.reset), potential)
         count = Mux(spike, rules.refractory, Mux(resting, waiting - 1, 0))

@@ -40,7 +40,7 @@ class SpikeUnit(wiring.Component):
             depth = specs[kind].span
             m.submodules[kind.name.lower()] = store = memory.Memory(
                 shape=struct(specs[kind].entry), depth=depth, init=[],
-                attrs={"ram_style": "distributed" if depth <= 4 * SHALLOW else "block"})
+                attrs={"ram_style": "distributed" if depth <= 2 * SHALLOW else "block"})
             read, write = store.read_port(), store.write_port()
             chosen = self.bus.memory == kind
             m.d.comb += [read.addr.eq(Mux(valid, address, self.bus.address)), write.addr.eq(self.bus.address),

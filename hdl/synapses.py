@@ -63,7 +63,7 @@ class Synapses(wiring.Component):
                          write.en.eq(Mux(self.bus.write & chosen & (parts.bank == bank), 1 << parts.chunk, 0))]
             # The register with its reset is the block RAM's own output latch: a bank that does not fire beside one that does gives 0.
             read = store.read_port(domain="comb")
-            row = Signal(params.chunks * chunk_bits, name=f"row_{bank}")
+            row = Signal(params.chunks * chunk_bits, name=f"row_{bank}", reset_less=True)
             m.d.comb += read.addr.eq(Mux(self.bus.read, parts.word, getattr(self, f"word_{bank}")))
             with m.If(fire.any()):
                 m.d.sync += row.eq(Mux(fire[bank], read.data, 0))

@@ -65,8 +65,12 @@ def _array(board: str | None, params: ArrayParams | None) -> ArrayParams:
 def _schedule(network: QuantNetwork, params: ArrayParams) -> Schedule:
     links = [Link(edge.source, edge.target, int(edge.delay.min()), int(edge.delay.max())) for edge in network.edges
              if edge.source in network.populations and len(edge.delay)]
-    eager = [name for name, population in network.populations.items() if population.eager]
-    return retime(list(network.populations), links, params, eager)
+    schedule = retime(list(network.populations), links, params)
+    for name, population in network.populations.items():
+        if population.eager and schedule.depth[name] >= params.depths:
+            raise CompileError(f"Population {name!r} has a bias and lies {schedule.depth[name]} ticks behind the input; this array "
+                               f"can hold it back by at most {params.depths - 1}. Use fewer layers, or an array with more depths")
+    return schedule
 
 
 def _fit(netlist: Netlist, params: ArrayParams, recorded: list[str]) -> tuple[Placement, Image]:

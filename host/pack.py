@@ -125,12 +125,12 @@ def _neurons(placement: Placement, params: ArrayParams, core: int) -> dict[Memor
 def _class_words(placement: Placement, params: ArrayParams, numbers: list[int]) -> Words:
     spec = memory_specs(params)[Memory.CLASSES]
     first, second = class_records(params)
-    alpha, beta, refractory, shift, spiking, subtract, hold, phases = placement.class_table[numbers].T
+    alpha, beta, refractory, shift, spiking, subtract, hold, phases, start = placement.class_table[numbers].T
     words = np.zeros(spec.span, np.uint64)
     index = np.arange(len(numbers))
     words[spec.address.pack(part=0, index=index).astype(np.int64)] = first.pack(current_gain=alpha, membrane_gain=beta)
     words[spec.address.pack(part=1, index=index).astype(np.int64)] = second.pack(
-        shift=shift, refractory=refractory, spiking=spiking, subtract=subtract, hold=hold, phases=phases)
+        shift=shift, refractory=refractory, spiking=spiking, subtract=subtract, hold=hold, phases=phases, start=start)
     return words
 
 

@@ -101,7 +101,8 @@ def _classes(netlist: Netlist) -> tuple[list[Ints], Ints]:
     tables = []
     for population in netlist.populations:
         phase = 1 << (netlist.schedule.depth[population.name] % k)
-        flags = [population.shift, int(population.spiking), int(population.subtract), int(population.hold), phase]
+        flags = [population.shift, int(population.spiking), int(population.subtract), int(population.hold), phase,
+                 netlist.schedule.depth[population.name] if population.eager else 0]
         tables.append(np.column_stack([population.current_gain, population.membrane_gain, population.refractory,
                                        np.tile(flags, (population.size, 1))]))
     table, number = np.unique(np.concatenate(tables), axis=0, return_inverse=True)

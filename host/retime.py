@@ -8,7 +8,7 @@ k is Leiserson and Saxe's k-slow circuit). An input spike of step s is added in 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from spikeloom.errors import CompileError
@@ -39,13 +39,10 @@ class Schedule:
         return delay * self.ticks_per_step + self.depth[target] - before
 
 
-def retime(populations: Sequence[str], links: Iterable[Link], params: ArrayParams,
-           eager: Collection[str] = ()) -> Schedule:
+def retime(populations: Sequence[str], links: Iterable[Link], params: ArrayParams) -> Schedule:
     """The schedule with the fewest ticks in a step, then the least depths.
 
-    ``links`` join populations only. ``eager`` populations change state without any input (a bias), so that they must not
-    update before their first step: their depth has to stay below the ticks in a step, whose phase mask then holds them back.
-    CompileError names the loop or the connection that makes it impossible.
+    ``links`` join populations only. CompileError names the loop or the connection that makes it impossible.
     """
     links = list(links)
     reason = ""
@@ -56,10 +53,6 @@ def retime(populations: Sequence[str], links: Iterable[Link], params: ArrayParam
             if loose is not None:
                 raise _too_long(links, loose, k, params.delays)
             reason = f"the loop {' → '.join(cycle or blocked)} takes more ticks than its delays give it"
-            continue
-        late = sorted((name for name in eager if depth[name] >= k), key=lambda name: depth[name])
-        if late:
-            reason = f"population {late[-1]!r} has a bias and lies {depth[late[-1]]} ticks behind the input"
             continue
         return Schedule(k, depth, reason if k > 1 else "")
     raise CompileError(f"The network needs more than {params.phases} ticks in a step, for {reason}. Give that loop longer "

@@ -9,7 +9,8 @@
 4. The neuron spikes if its class does, v ≥ θ and its refractory count is 0. Then v ← saturate(v − reset) or v ← reset, and the
    count becomes the class's refractory period; else a count above 0 falls by one.
    With ``hold``, v keeps its old value in a tick that the neuron begins with a count above 0.
-5. A neuron whose class leaves out this tick's phase (tick modulo ticks per step) does none of this and sends nothing.
+5. A neuron whose class leaves out this tick's phase (tick modulo ticks per step), or starts later in the sample, does none of this
+   and sends nothing.
 
 **Rounding** (rtz): the product with a gain g / 2^f is rounded toward zero, ``sign(x) · ((|x| · g) >> f)``. It is symmetric, so that over
 states of either sign the mean error is zero; a decaying state always reaches 0.

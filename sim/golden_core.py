@@ -29,6 +29,7 @@ class Neurons:
     subtract: Ints
     hold: Ints
     phases: Ints
+    start: Ints
 
 
 @dataclass(frozen=True)

@@ -164,7 +164,7 @@ class Batch:
         membrane = np.where((neurons.hold != 0) & resting, state["membrane"], membrane)
         refractory = np.where(spikes, neurons.refractory, np.maximum(state["refractory"] - 1, 0))
 
-        phase = (neurons.phases >> (tick % self.image.ticks_per_step) & 1) != 0
+        phase = ((neurons.phases >> (tick % self.image.ticks_per_step) & 1) != 0) & (tick >= neurons.start)
         state["current"] = np.where(phase, current, state["current"])
         state["membrane"] = np.where(phase, membrane, state["membrane"])
         state["refractory"] = np.where(phase, refractory, state["refractory"])

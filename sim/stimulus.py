@@ -143,7 +143,8 @@ class _Builder:
         rules = second.pack(
             shift=np.where(rng.random(count) < 0.8, self.shift, 0), refractory=rng.integers(0, 1 << params.refractory_bits, count)
             * (rng.random(count) < 0.5), spiking=rng.random(count) < 0.8, subtract=rng.random(count) < 0.5,
-            hold=rng.random(count) < 0.3, phases=rng.integers(1, 1 << params.phases, count) if self.period > 1 else 1)
+            hold=rng.random(count) < 0.3, phases=rng.integers(1, 1 << params.phases, count) if self.period > 1 else 1,
+            start=rng.integers(0, min(4, params.depths), count) * (rng.random(count) < 0.5))
         table = np.zeros(self.specs[Memory.CLASSES].span, np.uint64)
         for part, words in enumerate((gains, rules)):
             table[self.specs[Memory.CLASSES].address.pack(part=part, index=np.arange(count)).astype(np.int64)] = words

@@ -43,20 +43,12 @@ def test_a_source_waits_where_its_delay_would_be_too_long() -> None:
     assert schedule.depth["f"] - schedule.depth["s"] == 4
 
 
-def test_a_bias_waits_for_the_first_step() -> None:
-    schedule = retime("ab", [Link("a", "b", 0, 0)], PARAMS, eager=["b"])
-    assert (schedule.ticks_per_step, schedule.depth["b"]) == (2, 1)
-    assert "bias" in schedule.reason
-
-
 def test_impossible_schedules_are_refused() -> None:
     with pytest.raises(CompileError, match=r"'a' → 'b' takes 9 ticks .* at most 4"):
         retime("ab", [Link("a", "b", 0, 8)], PARAMS)
     ring = [Link(a, b, 0, 0) for a, b in ("ab", "bc", "cd", "de")]
     with pytest.raises(CompileError, match="more than 4 ticks in a step, for the loop"):
         retime("abcde", [*ring, Link("e", "a", 1, 1)], PARAMS)
-    with pytest.raises(CompileError, match="population 'e' has a bias and lies 4 ticks"):
-        retime("abcde", ring, PARAMS, eager=["e"])
 
 
 @pytest.mark.parametrize("params", [DIRECT, FOLDED], ids=["direct", "folded"])

@@ -42,11 +42,12 @@ class Events:
                 bad = int(np.flatnonzero((array < 0) | (array >= limit))[0])
                 raise InputError(f"{what}: event {bad} has {name} {array[bad]}, outside 0 to {limit - 1}")
             index.append(array.astype(np.int64))
-        np.add.at(counts := np.zeros(spikes.shape, np.uint8), tuple(index), 1)
-        if counts.max(initial=0) > 1:
-            at = np.argwhere(counts > 1)[0]
+        spikes[tuple(index)] = True
+        if np.count_nonzero(spikes) != len(index[0]):
+            places, counts = np.unique(np.stack(index), axis=1, return_counts=True)
+            at = places[:, counts > 1][:, 0]
             raise InputError(f"{what}: sample {at[0]}, step {at[1]}, neuron {at[2]} spikes more than once in one step")
-        return counts.astype(bool)
+        return spikes
 
 
 InputSpikes = npt.ArrayLike | Events | Mapping[str, npt.ArrayLike | Events]

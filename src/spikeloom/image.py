@@ -233,8 +233,9 @@ class Image:
             self._within(f"Input {source.name!r}", source.column("neuron"), source.size)
             self._within(f"Input {source.name!r}: tick", source.column("tick"), 1 << 16)
             self._within(f"Input {source.name!r}: axon", source.column("axon"), params.core_axons)
-            self._within(f"Input {source.name!r}: column", source.column("x1"), params.columns)
-            self._within(f"Input {source.name!r}: row", source.column("y1"), params.rows)
+            for name, what, size in (("x", "column", params.columns), ("y", "row", params.rows)):
+                for end in "01":
+                    self._within(f"Input {source.name!r}: {what}", source.column(name + end), size)
             if np.any(source.column("x0") > source.column("x1")) or np.any(source.column("y0") > source.column("y1")):
                 raise ImageError(f"Input {source.name!r}: a route has an empty rectangle")
         for population in self.populations:

@@ -108,13 +108,14 @@ def destination_record(params: ArrayParams) -> Record:
 def class_records(params: ArrayParams) -> tuple[Record, Record]:
     """The two words of a neuron class.
 
-    Gains are ``value / 2**gain_bits``. ``phases`` has a bit per tick of a step: the neuron updates where it is set.
+    Gains are ``value / 2**gain_bits``. The neuron stays at zero before tick ``start`` of a sample. ``phases`` has a bit per tick of a step: the neuron updates where it is set.
     ``hold`` keeps v unchanged while refractory; ``subtract`` chooses v − RESET over v = RESET after a spike.
     """
     gain = params.gain_bits + 2
     return (Record(Field("current_gain", gain), Field("membrane_gain", gain)),
             Record(Field("shift", params.shift_bits), Field("refractory", params.refractory_bits),
-                   Field("spiking", 1), Field("subtract", 1), Field("hold", 1), Field("phases", params.phases)))
+                   Field("spiking", 1), Field("subtract", 1), Field("hold", 1), Field("phases", params.phases),
+                   Field("start", bits_for(params.depths))))
 
 
 def memory_specs(params: ArrayParams) -> dict[Memory, MemorySpec]:

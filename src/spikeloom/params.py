@@ -66,6 +66,8 @@ class ArrayParams:
         Width of the refractory counter.
     phases
         Largest number of ticks in a step of a slowed network.
+    depths
+        Largest number of ticks by which a population may start after its sample, plus one.
     """
 
     columns: int = 1
@@ -88,6 +90,7 @@ class ArrayParams:
     destinations: int = 128
     refractory_bits: int = 6
     phases: int = 4
+    depths: int = 16
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -115,6 +118,7 @@ class ArrayParams:
         _between("destinations", self.destinations, 2, 1 << 14)
         _between("refractory_bits", self.refractory_bits, 1, 16)
         _between("phases", self.phases, 1, 8)
+        _between("depths", self.depths, 2, 256)
         _between("lanes", self.lanes, self.neurons_per_cycle, 1 << 10)
         if self.lanes % self.neurons_per_cycle:
             raise ValueError(f"lanes must be a multiple of neurons_per_cycle ({self.neurons_per_cycle}), not {self.lanes}")
@@ -236,7 +240,7 @@ class ArrayParams:
 PRESETS: dict[str, ArrayParams] = {
     "tiny": ArrayParams(lanes=16, banks=2, words=64, block=8, delay_depth=16, destinations=32),
     "small": ArrayParams(columns=2, rows=2, lanes=32, banks=2, words=128, block=16, delay_depth=32),
-    "pynq_z2": ArrayParams(columns=4, rows=2),
+    "pynq_z2": ArrayParams(columns=2, rows=2, lanes=144),
     "pynq_z2_folded": ArrayParams(columns=2, rows=2, lanes=72, folds=32, banks=2, words=1024, axons=2048, entries=2048,
                                   destinations=2048, delay_depth=256),
 }

@@ -1,0 +1,1 @@
+"""The commands of the command line. They may reach every package, late, inside a command."""

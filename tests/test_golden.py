@@ -1,0 +1,321 @@
+"""The golden model says what DESIGN §2 says: held against numbers worked out here, and against a scalar model of its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spikeloom.errors import MachineError
+from spikeloom.image import Image
+from spikeloom.machine import Ints
+from spikeloom.params import ArrayParams
+from spikeloom.sim.golden import GoldenMachine
+from spikeloom.sim.golden_run import rtz, saturate
+from tests.images import CoreSpec, Neuron, Send, lone, make, words_of
+
+PARAMS = ArrayParams(lanes=16, banks=2, words=64, block=8, delays=8, delay_depth=16, destinations=32, state_bits=16)
+ONE = 1 << PARAMS.gain_bits
+TOP, BOTTOM = (1 << 15) - 1, -(1 << 15)
+
+
+def run(image: Image, spikes: Any, population: str = "core_0_0") -> tuple[Any, Ints]:
+    """Spikes and potentials of every step of one sample, (steps, neurons) each."""
+    machine = GoldenMachine()
+    machine.load(image)
+    result = machine.run(np.asarray(spikes, bool), potentials="steps", record=[population])
+    return result.spikes[population], result.states[population]
+
+
+def pulse(steps: int, at: int = 0, inputs: int = 1) -> Any:
+    """Every input spikes once, in step ``at``."""
+    spikes = np.zeros((steps, inputs), bool)
+    spikes[at] = True
+    return spikes
+
+
+# Rounding.
+
+@given(st.integers(-(1 << 31), (1 << 31) - 1), st.integers(0, 1 << 13))
+def test_products_are_rounded_toward_zero_and_alike_for_both_signs(state: int, gain: int) -> None:
+    exact = abs(state) * gain // 4096
+    rounded = int(rtz(np.array(state), np.array(gain), 12))
+    assert rounded == (exact if state >= 0 else -exact)
+    assert int(rtz(np.array(-state), np.array(gain), 12)) == -rounded
+
+
+def test_the_mean_rounding_error_is_zero_over_states_of_either_sign() -> None:
+    rng = np.random.default_rng(1)
+    count = 1_000_000
+    state, gain = rng.integers(-(1 << 23), 1 << 23, count), rng.integers(0, 4097, count)
+    error = rtz(state, gain, 12) - state * gain / 4096
+    assert np.abs(error).max() < 1
+    # An error lies in (−1, 1), so its deviation is below 1 and the mean's below 1 / √count: five of these pass once in 10^6 by chance.
+    assert abs(error.mean()) < 5 / np.sqrt(count)
+    # The bound would find a rounding downwards, whose mean is −1/2.
+    assert abs(((state * gain) >> 12).mean() - (state * gain / 4096).mean()) > 0.4
+
+
+@pytest.mark.parametrize("gain", [0, 1, 2048, 3891, 4095])
+def test_every_decay_below_one_reaches_zero(gain: int) -> None:
+    state = np.array([TOP, BOTTOM, 1, -1, 12345, (1 << 31) - 1, -(1 << 31)])
+    for _ in range(4096 * 32):
+        state = rtz(state, np.array(gain), 12)
+        if not state.any():
+            return
+    pytest.fail(f"Gain {gain}/4096 leaves {state}")
+
+
+def test_saturation_is_twos_complement() -> None:
+    np.testing.assert_array_equal(saturate(np.array([40000, 32768, 32767, -32768, -32769]), 16),
+                                  [32767, 32767, 32767, -32768, -32768])
+
+
+# The neuron, by numbers.
+
+def test_leak_bias_and_both_resets() -> None:
+    subtracts = Neuron(beta=ONE // 2, theta=10, reset=7, subtract=1, bias=4)
+    sets = replace(subtracts, subtract=0, reset=-3)
+    spikes, states = run(lone(PARAMS, [[7, 7]], [subtracts, sets]), np.ones((4, 1)))
+    # v: 11 → spike; 4 | −3; then 2 + 11 | −1 + 11; …
+    np.testing.assert_array_equal(states, [[4, -3], [6, -3], [7, -3], [7, -3]])
+    np.testing.assert_array_equal(spikes, np.ones((4, 2)))
+
+
+def test_the_potential_saturates_at_both_ends_and_nowhere_else() -> None:
+    up = Neuron(beta=2 * ONE, theta=TOP, reset=0, bias=TOP, spiking=0)
+    down = Neuron(beta=2 * ONE, bias=BOTTOM, spiking=0)
+    _, states = run(lone(PARAMS, [[1, -1]], [up, down]), np.ones((4, 1)))
+    np.testing.assert_array_equal(states[[0, -1]], [[TOP, BOTTOM], [TOP, BOTTOM]])
+    # One below the ends is left as it is, and a sum that passes the end and comes back within one tick is exact.
+    near = Neuron(beta=ONE, bias=TOP - 1, spiking=0), Neuron(beta=ONE, bias=BOTTOM + 1, spiking=0)
+    _, states = run(lone(PARAMS, [[7, -7], [-7, 7]], near), np.ones((1, 2)))
+    np.testing.assert_array_equal(states, [[TOP - 1, BOTTOM + 1]])
+
+
+def test_the_reset_saturates_too() -> None:
+    neuron = Neuron(beta=ONE, theta=BOTTOM, reset=TOP, subtract=1, bias=-2)
+    _, states = run(lone(PARAMS, [[0]], [neuron]), np.zeros((2, 1)))
+    np.testing.assert_array_equal(states[:, 0], [BOTTOM, BOTTOM])
+
+
+def test_refractory_neurons_integrate_or_hold() -> None:
+    integrates = Neuron(beta=ONE, theta=5, reset=0, refractory=2)
+    holds = replace(integrates, hold=1)
+    spikes, states = run(lone(PARAMS, [[5, 5]], [integrates, holds]), np.ones((7, 1)))
+    np.testing.assert_array_equal(spikes[:, 0], [1, 0, 0, 1, 0, 0, 1])
+    np.testing.assert_array_equal(spikes[:, 1], [1, 0, 0, 1, 0, 0, 1])
+    np.testing.assert_array_equal(states[:, 0], [0, 5, 10, 0, 5, 10, 0])
+    np.testing.assert_array_equal(states[:, 1], [0] * 7)
+
+
+def test_readouts_never_spike() -> None:
+    readout = Neuron(beta=ONE, theta=BOTTOM, reset=0, spiking=0)
+    spikes, states = run(lone(PARAMS, [[3]], [readout]), np.ones((5, 1)))
+    assert not spikes.any()
+    np.testing.assert_array_equal(states[:, 0], [3, 6, 9, 12, 15])
+
+
+def test_synaptic_currents_decay_and_are_scaled() -> None:
+    neuron = Neuron(alpha=ONE // 2, beta=0, shift=4, spiking=0)
+    _, states = run(lone(PARAMS, [[5, -5]], [neuron, neuron]), pulse(9))
+    np.testing.assert_array_equal(states[:, 0], [80, 40, 20, 10, 5, 2, 1, 0, 0])
+    np.testing.assert_array_equal(states[:, 1], -states[:, 0])
+
+
+def test_neurons_out_of_phase_rest_and_miss_what_arrives() -> None:
+    """What arrives in a tick that a neuron leaves out is gone: the compiler sends only where a neuron listens."""
+    even = Neuron(beta=ONE, bias=1, spiking=0, phases=0b01)
+    odd = replace(even, phases=0b10)
+    image = lone(PARAMS, [[4, 4]], [even, odd], period=2)
+    _, states = run(image, np.ones((3, 1)))  # steps are ticks 0, 2, 4; input comes in these
+    np.testing.assert_array_equal(states, [[5, 0], [10, 1], [15, 2]])
+
+
+def test_neurons_rest_before_their_start() -> None:
+    late, early = Neuron(beta=ONE, bias=1, spiking=0, start=3), Neuron(beta=ONE, bias=1, spiking=0)
+    image = lone(PARAMS, [[4, 4]], [late, early])
+    machine = GoldenMachine()
+    machine.load(image)
+    states = machine.run(np.ones((2, 5, 1), bool), potentials="steps", record=["core_0_0"]).states["core_0_0"]
+    np.testing.assert_array_equal(states, [[[0, 5], [0, 10], [0, 15], [5, 20], [10, 25]]] * 2)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 8), st.data())
+def test_a_gain_of_two_multiplies_activations_in_radix_exactly(bits: int, data: st.DataObject) -> None:
+    count, per_row = 5, PARAMS.neurons_per_cycle
+    weights = np.array(data.draw(st.lists(st.integers(-8, 7), min_size=count * per_row, max_size=count * per_row)))
+    matrix = weights.reshape(count, per_row)
+    x = np.array(data.draw(st.lists(st.integers(0, (1 << bits) - 1), min_size=count, max_size=count)))
+    planes = (x >> np.arange(bits)[::-1, None]) & 1  # most significant first
+    _, states = run(lone(PARAMS, matrix, [Neuron(beta=2 * ONE, spiking=0)] * per_row), planes)
+    np.testing.assert_array_equal(states[-1], x @ matrix)
+
+
+# Synapses and axons.
+
+@pytest.mark.parametrize("slices", [1, 2, 3, 4])
+def test_sliced_weights_are_exact_over_their_whole_range(slices: int) -> None:
+    params = replace(PARAMS, state_bits=24, lanes=32)
+    high = sum(7 << 4 * i for i in range(slices))
+    low = sum(-8 << 4 * i for i in range(slices))
+    rng = np.random.default_rng(slices)
+    weights = np.concatenate([[[high, low], [low, high]], rng.integers(low, high + 1, (9, 2))])
+    _, states = run(lone(params, weights, [Neuron(spiking=0)] * 2, slices), np.eye(11))
+    np.testing.assert_array_equal(states, weights)
+
+
+def test_words_and_lists_are_shared() -> None:
+    params = replace(PARAMS, folds=4, axons=64, entries=16)
+    words = np.zeros((2, 64, 16), np.int64)
+    words[0, 5, :2], words[1, 3, :2] = (1, -2), (3, 7)
+    shared = [(5, 0), (5, 2)]
+    lists = {0: (0, shared), 2: (1, shared), 4: (3, shared), 1: (0, [(3, 1), (3, 1), (3, 3)])}
+    spec = CoreSpec([Neuron(spiking=0)] * 8, words, lists=lists, folds=4)
+    image = make(params, {(0, 0): spec}, [(i, 0, 0, 0, 0, 0, axon) for i, axon in enumerate((0, 2, 4, 1, 6))], 5)
+    _, states = run(image, np.eye(5))
+    a, b, c = [1, -2], [3, 7], [0, 0]
+    np.testing.assert_array_equal(states, [a + c + a + c, c + a + c + a, c + a + c + a, [*c, 6, 14, *c, *b], c * 4])
+
+
+def test_an_axon_hit_twice_in_a_tick_counts_twice() -> None:
+    spec = CoreSpec([Neuron(spiking=0)], words_of(PARAMS, [[3]]))
+    image = make(PARAMS, {(0, 0): spec}, [(0, 0, 0, 0, 0, 0, 0), (1, 0, 0, 0, 0, 0, 0)], 2)
+    _, states = run(image, [[1, 0], [1, 1], [0, 0]])
+    np.testing.assert_array_equal(states[:, 0], [3, 6, 0])
+
+
+@pytest.mark.parametrize("delay", range(1, PARAMS.delays + 1))
+def test_spikes_arrive_after_their_delay(delay: int) -> None:
+    spec = CoreSpec([Neuron(), Neuron(theta=TOP)], words_of(PARAMS, [[1, 0], [0, 0], [0, 0], [0, 0], [0, 6]]),
+                    sends=[Send(0, 4, delay)])
+    image = make(PARAMS, {(0, 0): spec}, [(0, 0, 0, 0, 0, 0, 0)], 1)
+    _, states = run(image, pulse(12, 1))
+    np.testing.assert_array_equal(np.flatnonzero(states[:, 1]), [1 + delay])
+    assert states[1 + delay, 1] == 6
+
+
+def test_a_rectangle_of_cores_is_reached_and_nothing_else() -> None:
+    params = replace(PARAMS, columns=3, rows=3)
+    quiet = CoreSpec([Neuron(theta=TOP)], words_of(params, [[0], [0], [1]]))
+    cores = {(x, y): quiet for x in range(3) for y in range(3)}
+    cores[0, 2] = CoreSpec([Neuron()], words_of(params, [[1], [0], [0]]), sends=[Send(0, 2, 1, (1, 2, 0, 1))])
+    image = make(params, cores, [(0, 0, 0, 0, 2, 2, 0)], 1)
+    machine = GoldenMachine()
+    machine.load(image)
+    result = machine.run(pulse(2), potentials="steps", record=[p.name for p in image.populations])
+    hit = {name for name, states in result.states.items() if states[1, 0]}
+    assert hit == {"core_1_0", "core_2_0", "core_1_1", "core_2_1"}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(-8, 7), st.integers(-8, 7), st.integers(0, 4))
+def test_a_potential_crosses_as_bit_planes_exactly(first: int, second: int, shift: int) -> None:
+    """The weights of bit p are 2^p, and −2^p for the sign: so a negative sum arrives as it was."""
+    planes, per_row = 8, PARAMS.neurons_per_cycle
+    params = replace(PARAMS, weight_bits=4, state_bits=24, lanes=32)
+    weights = np.zeros((2 + planes * per_row, 4), np.int64)
+    weights[0, 0], weights[1, 1] = first, second
+    for plane in range(planes):
+        for column in range(per_row):
+            weights[2 + plane * per_row + column, 2 + column] = (1 << plane) * (-1 if plane == planes - 1 else 1)
+    neurons = [Neuron(spiking=0, shift=shift)] * 2 + [Neuron(spiking=0)] * 2
+    image = lone(params, weights, neurons, 3, [Send(0, 2, 1, planes=planes), Send(1, 3, 1, planes=planes)])
+    image = replace(image, inputs=(replace(image.inputs[0], routes=image.inputs[0].routes[:2], shape=(2,)),))
+    _, states = run(image, pulse(2, inputs=2))
+    np.testing.assert_array_equal(states[0, :2], [first << shift, second << shift])
+    np.testing.assert_array_equal(states[1, 2:], states[0, :2])
+
+
+# What the model refuses.
+
+def test_overflows_are_errors_and_never_wrap() -> None:
+    narrow = replace(PARAMS, accumulator_bits=6)
+    image = lone(narrow, [[7]] * 5, [Neuron(spiking=0)])
+    run(image, np.ones((1, 5)) * [1, 1, 1, 1, 0])
+    with pytest.raises(MachineError, match=r"Core \(0, 0\), tick 0: an accumulator overflows"):
+        run(image, np.ones((1, 5)))
+    growing = lone(PARAMS, [[7]], [Neuron(alpha=ONE, shift=12, spiking=0)])
+    with pytest.raises(MachineError, match="tick 1: a synaptic current overflows"):
+        run(growing, np.ones((2, 1)))
+
+
+def test_a_machine_without_an_image_says_so() -> None:
+    machine = GoldenMachine()
+    with pytest.raises(MachineError, match=r"No image is loaded: call load\(image\) before run\(\)"):
+        machine.run(np.zeros((1, 1)))
+    with pytest.raises(MachineError, match=r"before probe\(\)"):
+        machine.probe("core_0_0")
+
+
+def test_samples_begin_at_zero_and_do_not_touch_each_other() -> None:
+    neuron = Neuron(alpha=ONE // 2, beta=ONE * 7 // 8, theta=9, subtract=1, reset=9, refractory=1)
+    image = lone(PARAMS, [[5, 0], [0, 0], [3, -2]], [neuron, neuron], sends=[Send(0, 2, 3)])
+    image = replace(image, inputs=(replace(image.inputs[0], routes=image.inputs[0].routes[:1], shape=(1,)),))
+    spikes = np.random.default_rng(4).random((6, 30, 1)) < 0.5
+    machine = GoldenMachine()
+    machine.load(image)
+    together = machine.run(spikes, potentials="steps", record=["core_0_0"])
+    assert together.spikes["core_0_0"].any()
+    for sample, expected in zip(spikes, together.states["core_0_0"], strict=True):
+        np.testing.assert_array_equal(run(image, sample)[1], expected)
+    assert machine.counters()["READS"] == together.stats["READS"] == \
+        spikes.sum() + together.spikes["core_0_0"][:, :-3, 0].sum()
+
+
+# A model of one neuron with feedback to itself, written from DESIGN §2 with Python's integers only.
+
+def toward_zero(numerator: int, fraction: int) -> int:
+    """``numerator / 2**fraction`` toward zero."""
+    return numerator // (1 << fraction) if numerator >= 0 else -(-numerator // (1 << fraction))
+
+
+def scalar(neuron: Neuron, weight: int, back: int, delay: int, spikes: list[int], bits: int) -> tuple[list[int], list[int], bool]:
+    """Spikes, potentials, and whether u ever left its width."""
+    low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    u = v = wait = 0
+    fired: list[int] = []
+    states: list[int] = []
+    for tick, arrives in enumerate(spikes):
+        total = weight * arrives + (back * fired[tick - delay] if tick >= delay else 0)
+        u = toward_zero(u * neuron.alpha, 12) + total * 2 ** neuron.shift
+        if not low <= u <= high:
+            return fired, states, True
+        moved = min(high, max(low, toward_zero(v * neuron.beta, 12) + u + neuron.bias))
+        if wait == 0 and neuron.spiking and moved >= neuron.theta:
+            v = min(high, max(low, moved - neuron.reset)) if neuron.subtract else neuron.reset
+            wait = neuron.refractory
+            fired.append(1)
+        else:
+            v = v if wait and neuron.hold else moved
+            wait = max(0, wait - 1)
+            fired.append(0)
+        states.append(v)
+    return fired, states, False
+
+
+NEURONS = st.builds(
+    Neuron, alpha=st.integers(0, 4096), beta=st.integers(0, 8192), shift=st.integers(0, 11), theta=st.integers(-300, TOP),
+    bias=st.integers(-2000, 2000) | st.sampled_from([BOTTOM, TOP]), reset=st.integers(BOTTOM, TOP) | st.integers(-50, 50),
+    subtract=st.integers(0, 1), refractory=st.integers(0, 5), hold=st.integers(0, 1), spiking=st.sampled_from([1, 1, 1, 0]))
+
+
+@settings(max_examples=300, deadline=None)
+@given(NEURONS, st.integers(-8, 7), st.integers(-8, 7), st.integers(1, 8), st.lists(st.integers(0, 1), min_size=1, max_size=25))
+def test_the_model_agrees_with_a_scalar_one(neuron: Neuron, weight: int, back: int, delay: int, spikes: list[int]) -> None:
+    image = lone(PARAMS, [[weight], [0], [back]], [neuron], sends=[Send(0, 2, delay)])
+    image = replace(image, inputs=(replace(image.inputs[0], routes=image.inputs[0].routes[:1], shape=(1,)),))
+    fired, states, overflows = scalar(neuron, weight, back, delay, spikes, 16)
+    column = np.array(spikes)[:, None]
+    if overflows:
+        with pytest.raises(MachineError, match="a synaptic current overflows"):
+            run(image, column)
+    else:
+        found = run(image, column)
+        np.testing.assert_array_equal(found[0][:, 0], fired)
+        np.testing.assert_array_equal(found[1][:, 0], states)
