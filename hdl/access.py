@@ -1,19 +1,23 @@
 """Reading and writing a core's memories: the bus, and the unit that turns packets into accesses."""
 
+from typing import Protocol
+
 from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from spikeloom.hdl.component import Component
 from spikeloom.hdl.layouts import COUNT_BITS, MEMORY_BITS, Kind, address_layout, flit_layout
-from spikeloom.memories import ADDRESS_BITS, Memory, memory_specs
+from spikeloom.memories import ADDRESS_BITS, memory_specs
 from spikeloom.params import DATA_BITS, ArrayParams
 
 
 class AccessBus(wiring.Signature):
     """From the access unit to a component that owns memories.
 
-    ``memory`` and ``address`` hold still during an access. ``write`` is one cycle long, with ``data``. ``read`` is one cycle long;
-    the owner of the memory shows its entry on ``value`` at the latest :data:`READ_CYCLES` later, all others show 0.
+    ``memory`` and ``address`` hold still during an access. ``write`` is one cycle long, with ``data``. ``read`` is one cycle
+    long; the owner of the memory shows its entry on ``value`` at the latest :data:`READ_CYCLES` later and until the address
+    changes; all others show 0.
     """
 
     def __init__(self) -> None:
@@ -21,11 +25,22 @@ class AccessBus(wiring.Signature):
                           "write": Out(1), "read": Out(1), "value": In(DATA_BITS)})
 
 
-#: Cycles from ``read`` to a settled ``value``: the longest is a synapse word on its way through the adders of eight banks.
+class AccessInterface(Protocol):
+    """An :class:`AccessBus`, as it is seen from either side."""
+
+    memory: Signal
+    address: Signal
+    data: Signal
+    write: Signal
+    read: Signal
+    value: Signal
+
+
+#: Cycles from ``read`` to a settled ``value``. The longest way, through the adders of eight banks of synapses, takes half of them.
 READ_CYCLES = 8
 
 
-class AccessUnit(wiring.Component):
+class AccessUnit(Component):
     """Serves ADDRESS, DATA and READ packets one access after another; addresses count up.
 
     A write takes a cycle, a read ``READ_CYCLES`` + 1. An address that does not exist is not written, is read as 0, and raises
@@ -39,6 +54,12 @@ class AccessUnit(wiring.Component):
     idle : out, 1 bit. No access is under way.
     fault : out, 1 bit. An address did not exist.
     """
+
+    i: stream.Interface
+    o: stream.Interface
+    bus: AccessInterface
+    idle: Signal
+    fault: Signal
 
     def __init__(self, params: ArrayParams) -> None:
         self.params = params
@@ -71,15 +92,14 @@ class AccessUnit(wiring.Component):
 
         with m.If(remaining == 0):
             m.d.comb += self.i.ready.eq(1)
-            with m.If(self.i.valid):
-                with m.Switch(self.i.payload.kind):
-                    with m.Case(Kind.ADDRESS):
-                        m.d.sync += [self.bus.memory.eq(place.memory), self.bus.address.eq(place.address)]
-                    with m.Case(Kind.DATA):
-                        m.d.comb += [self.bus.write.eq(exists), self.fault.eq(~exists)]
-                        m.d.sync += self.bus.address.eq(self.bus.address + 1)
-                    with m.Case(Kind.READ):
-                        m.d.sync += [remaining.eq(self.i.payload.payload), timer.eq(READ_CYCLES)]
+            with m.If(self.i.valid), m.Switch(self.i.payload.kind):
+                with m.Case(Kind.ADDRESS):
+                    m.d.sync += [self.bus.memory.eq(place.memory), self.bus.address.eq(place.address)]
+                with m.Case(Kind.DATA):
+                    m.d.comb += [self.bus.write.eq(exists), self.fault.eq(~exists)]
+                    m.d.sync += self.bus.address.eq(self.bus.address + 1)
+                with m.Case(Kind.READ):
+                    m.d.sync += [remaining.eq(self.i.payload.payload), timer.eq(READ_CYCLES)]
         with m.Elif(timer != 0):
             m.d.comb += self.bus.read.eq((timer == READ_CYCLES) & exists)
             m.d.sync += timer.eq(timer - 1)
@@ -89,8 +109,3 @@ class AccessUnit(wiring.Component):
                 m.d.comb += self.fault.eq(~exists)
                 m.d.sync += [remaining.eq(remaining - 1), self.bus.address.eq(self.bus.address + 1), timer.eq(READ_CYCLES)]
         return m
-
-
-def selected(bus: AccessBus, memory: Memory) -> Value:
-    """Whether an access is to this memory."""
-    return bus.memory == memory

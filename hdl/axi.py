@@ -1,9 +1,12 @@
 """The register bank on AXI4-Lite: a walk over the contract's list of registers."""
 
+from typing import Protocol
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from spikeloom.hdl.component import Component
 from spikeloom.packets import Fault
 from spikeloom.params import ArrayParams
 from spikeloom.registers import ADDRESS, ADDRESS_BITS, IDENTITY, REGISTERS, VERSION, shape_word
@@ -24,19 +27,55 @@ class LiteBus(wiring.Signature):
             "rdata": In(32), "rresp": In(2), "rvalid": In(1), "rready": Out(1)})
 
 
-class RegisterBank(wiring.Component):
+class LiteInterface(Protocol):
+    """A :class:`LiteBus`, as it is seen from either side."""
+
+    awaddr: Signal
+    awprot: Signal
+    awvalid: Signal
+    awready: Signal
+    wdata: Signal
+    wstrb: Signal
+    wvalid: Signal
+    wready: Signal
+    bresp: Signal
+    bvalid: Signal
+    bready: Signal
+    araddr: Signal
+    arprot: Signal
+    arvalid: Signal
+    arready: Signal
+    rdata: Signal
+    rresp: Signal
+    rvalid: Signal
+    rready: Signal
+
+
+class RegisterBank(Component):
     """Identity, control, status, faults and counters.
 
-    One access at a time. An address without a register, a write to a read-only register, or a write of less than a word is
+    One read and one write at a time. An address without a register, a write to a read-only register, or a write of less than a word is
     answered SLVERR and does nothing.
 
     Members
     -------
     bus : :class:`LiteBus`, in.
     reset : out, 1 bit. Reset everything else, for one cycle.
-    forget : out, 1 bit. Clear the sticky faults.
-    busy, faults, tick, reads, took_spikes, gave_spikes, stalled : in. As in the host port and the mesh.
+    forget : out, 1 bit. Clear the sticky faults; the counters clear with them.
+    busy, faults, tick, took_spikes, gave_spikes, stalled : in. As in :class:`spikeloom.hdl.hostport.HostPort`.
+    reads : in. As in :class:`spikeloom.hdl.mesh.Mesh`.
     """
+
+    bus: LiteInterface
+    reset: Signal
+    forget: Signal
+    busy: Signal
+    faults: Signal
+    tick: Signal
+    reads: Signal
+    took_spikes: Signal
+    gave_spikes: Signal
+    stalled: Signal
 
     def __init__(self, params: ArrayParams) -> None:
         self.params = params

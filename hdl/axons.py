@@ -1,16 +1,17 @@
 """The axon unit: takes spike packets, holds back delayed ones, and hands each bank its axons one by one."""
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal
-from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.fields import bits_for
-from spikeloom.hdl.layouts import spikes_layout
+from spikeloom.hdl.component import Component, ram
+from spikeloom.hdl.layouts import StructView, spikes_layout
 from spikeloom.hdl.queue import Queue
 from spikeloom.params import ArrayParams
 
 
-class DelaySlots(wiring.Component):
+class DelaySlots(Component):
     """A queue of waiting packets for each of the next ticks.
 
     A packet that is due ``delay`` ticks from now waits in slot ``now + delay`` modulo the slots; the slot of the running
@@ -25,6 +26,13 @@ class DelaySlots(wiring.Component):
     overflow : out, 1 bit. A packet was lost because its slot was full.
     """
 
+    i: stream.Interface
+    o: stream.Interface
+    tick: Signal
+    clear: Signal
+    idle: Signal
+    overflow: Signal
+
     def __init__(self, params: ArrayParams) -> None:
         self.params = params
         layout = stream.Signature(spikes_layout(params))
@@ -35,8 +43,7 @@ class DelaySlots(wiring.Component):
         slots = self.params.delays
         depth = 1 << bits_for(self.params.delay_depth)
         entry = data.StructLayout({"mask": self.params.block, "block": self.params.block_bits})
-        m.submodules.store = store = memory.Memory(shape=entry, depth=slots * depth, init=[],
-                                                   attrs={"ram_style": "distributed" if slots * depth <= 128 else "block"})
+        m.submodules.store = store = ram(entry, slots * depth, block=slots * depth > SHALLOW)
         write, read = store.write_port(), store.read_port()
         now = Signal(range(slots))
         counts = Array([Signal(range(depth + 1), name=f"count_{slot}") for slot in range(slots)])
@@ -49,7 +56,7 @@ class DelaySlots(wiring.Component):
         m.d.comb += [
             slot.eq(now + self.i.payload.delay),
             self.i.ready.eq(1),
-            write.addr.eq(Cat(counts[slot][: bits_for(depth)], slot)),
+            write.addr.eq(Cat(counts[slot].bit_select(0, bits_for(depth)), slot)),
             write.data.mask.eq(self.i.payload.mask), write.data.block.eq(self.i.payload.block),
             write.en.eq(self.i.valid & ~full),
             self.overflow.eq(self.i.valid & full),
@@ -78,7 +85,7 @@ class DelaySlots(wiring.Component):
         return m
 
 
-class BankExpander(wiring.Component):
+class BankExpander(Component):
     """Numbers the set bits of masks: one axon a cycle, without a gap between packets that wait.
 
     Members
@@ -87,6 +94,10 @@ class BankExpander(wiring.Component):
     o : stream of axon numbers within the bank, out.
     idle : out, 1 bit. Nothing waits.
     """
+
+    i: stream.Interface
+    o: stream.Interface
+    idle: Signal
 
     def __init__(self, params: ArrayParams) -> None:
         self.params = params
@@ -120,7 +131,7 @@ class BankExpander(wiring.Component):
         return m
 
 
-class AxonUnit(wiring.Component):
+class AxonUnit(Component):
     """Packets in, axon numbers out: axon a of the core is axon ``a // banks`` of bank ``a % banks``.
 
     A packet for the running tick goes to the banks at once, a delayed one to its slot. One packet a cycle while the banks'
@@ -134,6 +145,12 @@ class AxonUnit(wiring.Component):
     idle : out, 1 bit. Nothing is left to do in the running tick.
     overflow : out, 1 bit. A delayed packet was lost.
     """
+
+    i: stream.Interface
+    tick: Signal
+    clear: Signal
+    idle: Signal
+    overflow: Signal
 
     def __init__(self, params: ArrayParams) -> None:
         self.params = params
@@ -179,17 +196,26 @@ class AxonUnit(wiring.Component):
         return m
 
 
-class ListWalker(wiring.Component):
-    """Follows an axon's list: one (word, fold) a cycle, without a gap between axons that wait.
+class ListWalker(Component):
+    """Follows an axon's list: one (word, fold) a cycle, without a gap between axons that wait. One axon is looked up a cycle,
+    also one whose list is empty.
 
     Members
     -------
     i : stream of axon numbers within the bank, in.
-    o : stream of (word, fold), out.
+    o : stream of (word, fold), out. The list's base is added to the fold, modulo the folds.
     idle : out, 1 bit. Nothing is under way.
     axon_address, entry_address : out. Read addresses of the bank's tables, whose data come a cycle later in
     axon, entry : in. (start, base, count) and (word, fold).
     """
+
+    i: stream.Interface
+    o: stream.Interface
+    idle: Signal
+    axon_address: Signal
+    axon: StructView
+    entry_address: Signal
+    entry: StructView
 
     def __init__(self, params: ArrayParams, axon: data.StructLayout, entry: data.StructLayout) -> None:
         self.params = params

@@ -1,6 +1,8 @@
 """The contract's records as Amaranth layouts, and the packets (flits) of the mesh."""
 
-from amaranth.hdl import signed, unsigned
+from typing import TypeAlias, cast
+
+from amaranth.hdl import Signal, signed, unsigned
 from amaranth.lib import data, enum
 
 from spikeloom.fields import Record, bits_for
@@ -10,6 +12,20 @@ from spikeloom.params import DATA_BITS, ArrayParams
 #: Bits of a memory's code, and of the number of entries in a READ.
 MEMORY_BITS = 4
 COUNT_BITS = 16
+
+# Strings, because `data.View` takes no parameters at run time. Fields come from the layout at run time, so they are `Any` to mypy.
+#: A value with the fields of a struct layout.
+StructView: TypeAlias = "data.View[data.StructLayout]"
+#: A value with the elements of an array layout.
+ArrayView: TypeAlias = "data.View[data.ArrayLayout]"
+
+
+def struct_signal(layout: data.StructLayout, name: str | None = None) -> StructView:
+    """A signal with fields, named for the variable that it is assigned to unless it is given a name.
+
+    It is what ``Signal(layout)`` returns; mypy, which leaves a metaclass's ``__call__`` aside, takes that for a plain signal.
+    """
+    return cast("StructView", Signal(layout, name=name, src_loc_at=1))
 
 
 def struct(record: Record) -> data.StructLayout:
@@ -55,6 +71,9 @@ def row_layout(params: ArrayParams) -> data.StructLayout:
 
 
 def tick_layout(params: ArrayParams) -> data.StructLayout:
-    """What goes with a tick. ``end``: its spikes reach the host only. ``fresh``: neurons start from zero. ``age``: ticks since then, up
-    to the largest that fits."""
+    """What goes with a tick.
+
+    ``phase``: its place in the step. ``age``: ticks since the neurons last started from zero, up to the largest that fits.
+    ``end``: its spikes reach the host only. ``fresh``: neurons start from zero.
+    """
     return data.StructLayout({"phase": bits_for(params.phases), "age": bits_for(params.depths), "end": 1, "fresh": 1})

@@ -10,7 +10,7 @@ from typing import Any
 import spikeloom
 from spikeloom.errors import SpikeloomError
 
-#: What synthesis reports, by array: {"luts", "ffs" or "ff", "ramb36", "dsp", "tool"}.
+#: What synthesis reports, by array: {"luts", "ff", "ramb36", "dsp", "tool"}.
 SYNTHESIS = "docs/synthesis.json"
 
 
@@ -56,6 +56,6 @@ def project_file(path: str) -> Path | None:
 
 
 def synthesis(array: str) -> dict[str, Any]:
-    """What synthesis found for the named array: ``luts``, ``ramb36``, ``dsp``, ``ff``, ``tool``. Empty where it was not measured."""
+    """What synthesis found for the named array: ``luts``, ``ramb36``, ``dsp``, ``ff``, ``tool``; empty where nobody looked."""
     path = project_file(SYNTHESIS)
     return dict(json.loads(path.read_text()).get(array, {})) if path else {}

@@ -68,8 +68,8 @@ def _schedule(network: QuantNetwork, params: ArrayParams) -> Schedule:
     schedule = retime(list(network.populations), links, params)
     for name, population in network.populations.items():
         if population.eager and schedule.depth[name] >= params.depths:
-            raise CompileError(f"Population {name!r} has a bias and lies {schedule.depth[name]} ticks behind the input; this array "
-                               f"can hold it back by at most {params.depths - 1}. Use fewer layers, or an array with more depths")
+            raise CompileError(f"Population {name!r} has a bias and lies {schedule.depth[name]} ticks behind the input; this "
+                               f"array can hold it back by at most {params.depths - 1}. Use fewer layers, or more depths")
     return schedule
 
 

@@ -8,9 +8,8 @@ import numpy as np
 
 from spikeloom.errors import ImageError, MachineError
 from spikeloom.events import Spikes
-from spikeloom.fields import Words
+from spikeloom.fields import Ints, Words
 from spikeloom.image import Image
-from spikeloom.machine import Ints
 from spikeloom.packets import RESPONSES, Command, Fault, Response
 
 #: What each fault means to somebody at the host.

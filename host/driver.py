@@ -9,7 +9,7 @@ import numpy as np
 
 from spikeloom.errors import MachineError
 from spikeloom.events import InputSpikes, Spikes, prepare
-from spikeloom.fields import Words
+from spikeloom.fields import Ints, Words
 from spikeloom.host.decode import Answer, OutputDecoder, cycles_per_sample
 from spikeloom.host.encode import (
     STATE,
@@ -26,7 +26,7 @@ from spikeloom.host.encode import (
 )
 from spikeloom.host.transport import Transport
 from spikeloom.image import Image, PopulationMap
-from spikeloom.machine import Ints, Potentials, Result, readings
+from spikeloom.machine import Potentials, Result, readings
 from spikeloom.memories import Memory, memory_specs
 from spikeloom.packets import RESPONSES, Response
 from spikeloom.registers import ADDRESS, IDENTITY, VERSION, shape_word

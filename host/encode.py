@@ -10,9 +10,8 @@ import numpy.typing as npt
 
 from spikeloom.errors import ImageError
 from spikeloom.events import Spikes
-from spikeloom.fields import Words
+from spikeloom.fields import Ints, Words
 from spikeloom.image import Image, PopulationMap
-from spikeloom.machine import Ints
 from spikeloom.memories import Memory, MemorySpec, memory_specs
 from spikeloom.packets import COMMANDS, Command
 from spikeloom.params import ArrayParams

@@ -9,11 +9,11 @@
 4. The neuron spikes if its class does, v ≥ θ and its refractory count is 0. Then v ← saturate(v − reset) or v ← reset, and the
    count becomes the class's refractory period; else a count above 0 falls by one.
    With ``hold``, v keeps its old value in a tick that the neuron begins with a count above 0.
-5. A neuron whose class leaves out this tick's phase (tick modulo ticks per step), or starts later in the sample, does none of this
-   and sends nothing.
+5. A neuron whose class leaves out this tick's phase (tick modulo ticks per step), or starts later in the sample, does none of
+   this and sends nothing.
 
-**Rounding** (rtz): the product with a gain g / 2^f is rounded toward zero, ``sign(x) · ((|x| · g) >> f)``. It is symmetric, so that over
-states of either sign the mean error is zero; a decaying state always reaches 0.
+**Rounding** (rtz): the product with a gain g / 2^f is rounded toward zero, ``sign(x) · ((|x| · g) >> f)``. It is symmetric, so
+that over states of either sign the mean error is zero; a decaying state always reaches 0.
 **Saturation**: to the range of ``state_bits``, two's complement.
 
 A spike of tick t with delay d is integrated in tick t + d; axons are hit additively. All state is zero when a sample begins.
@@ -28,8 +28,9 @@ import numpy as np
 
 from spikeloom.errors import MachineError
 from spikeloom.events import InputSpikes, prepare
+from spikeloom.fields import Ints
 from spikeloom.image import Image
-from spikeloom.machine import Ints, Potentials, Result, readings
+from spikeloom.machine import Potentials, Result, readings
 from spikeloom.params import ArrayParams
 from spikeloom.sim.golden_core import CoreModel
 from spikeloom.sim.golden_run import STATES, Batch, locate

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from spikeloom.errors import MachineError
+from spikeloom.fields import Ints
 from spikeloom.image import Core, Image
-from spikeloom.machine import Ints
 from spikeloom.memories import Control, Memory, class_records, destination_record, memory_specs, synapse_chunk
 from spikeloom.params import ArrayParams
 
@@ -116,7 +116,8 @@ class CoreModel:
         rows = lanes[:, :, : self.groups * self.slices]
         parts = rows.reshape(params.core_axons, self.folds, self.groups, self.slices, params.neurons_per_cycle)
         place = 1 << (params.weight_bits * np.arange(self.slices)[::-1])
-        return np.einsum("afgsk,s->afgk", parts, place).reshape(params.core_axons, self.folds * self.groups * params.neurons_per_cycle)
+        joined: Ints = np.einsum("afgsk,s->afgk", parts, place)
+        return joined.reshape(params.core_axons, self.folds * self.groups * params.neurons_per_cycle)
 
     def _reads(self, image: Image, core: Core) -> Ints:
         """Synapse words read by one hit of each axon: (axons,)."""
@@ -157,7 +158,8 @@ class CoreModel:
                 entry = {name: int(values[index]) for name, values in table.items()}
                 columns = np.flatnonzero([entry["mask"] >> column & 1 for column in range(per_row)])
                 cores = () if entry["host"] else tuple(
-                    y * params.columns + x for y in range(entry["y0"], entry["y1"] + 1) for x in range(entry["x0"], entry["x1"] + 1))
+                    y * params.columns + x for y in range(entry["y0"], entry["y1"] + 1)
+                    for x in range(entry["x0"], entry["x1"] + 1))
                 first = entry["block"] * params.block + entry["offset"] * per_row
                 branches += [Branch(row * per_row + columns, first + max(plane, 0) * per_row + columns, cores,
                                     entry["delay"] + 1, plane)

@@ -7,8 +7,9 @@ import numpy.typing as npt
 
 from spikeloom.errors import MachineError
 from spikeloom.events import Spikes
+from spikeloom.fields import Ints
 from spikeloom.image import Image, PopulationMap
-from spikeloom.machine import Ints, Result
+from spikeloom.machine import Result
 from spikeloom.params import ArrayParams
 from spikeloom.sim.golden_core import Branch, CoreModel
 
@@ -18,7 +19,8 @@ STATES = ("current", "membrane", "refractory")
 
 def rtz(state: Ints, gain: Ints, fraction: int) -> Ints:
     """``state · gain / 2**fraction`` rounded toward zero."""
-    return np.sign(state) * ((np.abs(state) * gain) >> fraction)
+    rounded: Ints = np.sign(state) * ((np.abs(state) * gain) >> fraction)
+    return rounded
 
 
 def saturate(state: Ints, bits: int) -> Ints:

@@ -8,8 +8,9 @@ from typing import Any
 
 from spikeloom.errors import MachineError
 from spikeloom.events import InputSpikes
+from spikeloom.fields import Ints
 from spikeloom.image import Image
-from spikeloom.machine import Ints, Machine, Potentials, Result
+from spikeloom.machine import Machine, Potentials, Result
 from spikeloom.params import ArrayParams, preset
 
 #: What each kind of machine is.
@@ -35,8 +36,8 @@ def open(kind: str, params: ArrayParams | str | None = None, *, board: str | Non
         The array, by its parameters or by the name of a preset. With neither, the machine takes the array of the image
         that is loaded, and is built then.
     options
-        Passed on to :func:`spikeloom.sim.compiled.open_compiled` or :func:`spikeloom.sim.cosim.open_cocotb`: ``pauses``, ``seed``,
-        ``verify`` and so on. The golden model has none.
+        Passed on to :func:`spikeloom.sim.compiled.open_compiled` or :func:`spikeloom.sim.cosim.open_cocotb`: ``pauses``,
+        ``seed``, ``verify`` and so on. The golden model has none.
 
     MachineError for a kind that is unknown or not there yet, and for tools that are missing.
 

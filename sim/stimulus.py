@@ -1,8 +1,8 @@
 """Random arrays, images and inputs: the cases on which the golden model and the RTL are held against each other.
 
-Images are drawn at the level of bits, so that everything an array can be told to do occurs, whether or not the compiler would ask for it:
-recurrence, multicast, several destinations, delays, shared words and lists, sliced weights, both resets, refractory periods, gains
-up to 2, phases of slowed networks, and potentials sent as bit planes.
+Images are drawn at the level of bits, so that everything an array can be told to do occurs, whether or not the compiler would
+ask for it: recurrence, multicast, several destinations, delays, shared words and lists, sliced weights, both resets, refractory
+periods, gains up to 2, phases of slowed networks, and potentials sent as bit planes.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class _Builder:
         self.params, self.rng, self.specs = params, rng, memory_specs(params)
         self.period = int(rng.integers(1, params.phases + 1))
         self.density = rng.choice([0.1, 0.5, 1.0])
-        self.waiting = {core: 0 for core in self.cores()}
+        self.waiting = dict.fromkeys(self.cores(), 0)
         self.output = 0
 
     def cores(self) -> list[Core]:
@@ -224,6 +224,7 @@ class _Builder:
         for name in ("a", "b")[: 1 + int(rng.random() < 0.3 and params.core_axons > 1)]:
             size = int(rng.integers(1, max(2, min(len(axons), 40))))
             mine, axons = axons[:size], axons[size:]
-            routes = [(neuron, int(rng.integers(0, depth + 1)), *self._rectangle(), int(axon)) for neuron, axon in enumerate(mine)]
+            routes = [(neuron, int(rng.integers(0, depth + 1)), *self._rectangle(), int(axon))
+                      for neuron, axon in enumerate(mine)]
             inputs.append(InputMap(name, (size,), np.array(routes, np.int64).reshape(-1, 7)))
         return [source for source in inputs if len(source.routes)]

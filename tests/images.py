@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from spikeloom.fields import Words
 from spikeloom.image import Core, Image, InputMap, PopulationMap
-from spikeloom.machine import Ints
+from spikeloom.fields import Ints
 from spikeloom.memories import Control, Memory, class_records, destination_record, memory_specs, synapse_chunk
 from spikeloom.params import ArrayParams
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from spikeloom.errors import MachineError
 from spikeloom.image import Image
-from spikeloom.machine import Ints
+from spikeloom.fields import Ints
 from spikeloom.params import ArrayParams
 from spikeloom.sim.golden import GoldenMachine
 from spikeloom.sim.golden_run import rtz, saturate

@@ -74,8 +74,8 @@ class Measured:
         size = synthesis(ARRAY)
         return {
             "accuracy_float": self.accuracy(self.float_scores),
-            "accuracy_quantised": self.accuracy(self.golden.states[SCORES][:, -1]),
-            "accuracy_rtl": self.accuracy(self.plain.states[SCORES]),
+            "accuracy_quantised": self.accuracy(self.golden.potentials[SCORES][:, -1]),
+            "accuracy_rtl": self.accuracy(self.plain.potentials[SCORES]),
             "images": self.images, **self.compared(), "cycles_per_image": cycles,
             "images_per_second": images_per_second(cycles, self.board.clock_mhz),
             "latency_us": latency_us(cycles, self.board.clock_mhz), "clock_mhz": self.board.clock_mhz,

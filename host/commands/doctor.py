@@ -65,8 +65,8 @@ def self_test() -> dict[str, Any]:
     if difference is not None:
         return {"passed": False, "text": f"Self-test: golden model and RTL differ. {difference}"}
     fired = int(runs[0].spikes["out"].sum())
-    return {"passed": fired > 0, "text": f"Self-test: {fired} spikes and {runs[0].states['out'].size} potentials, the same on the "
-                                         f"golden model and the RTL"}
+    return {"passed": fired > 0, "text": f"Self-test: {fired} spikes and {runs[0].states['out'].size} potentials, the same on "
+                                         f"the golden model and the RTL"}
 
 
 def _package(name: str, purpose: str, extra: str) -> dict[str, Any]:

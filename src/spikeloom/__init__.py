@@ -1,8 +1,8 @@
 """Spikeloom: trained spiking neural networks on Xilinx FPGAs.
 
-The public face, a few verbs: :func:`from_nir` or :func:`from_arrays` makes a network, :func:`compile` an image of it, :func:`open` a
-machine that runs images, and :func:`reference` the float network's answer. ``import spikeloom`` needs NumPy alone; what a
-verb needs is imported when the verb is first used.
+The public face, a few verbs: :func:`from_nir` or :func:`from_arrays` makes a network, :func:`compile` an image of it,
+:func:`open` a machine that runs images, and :func:`reference` the float network's answer. ``import spikeloom`` needs NumPy
+alone; what a verb needs is imported when the verb is first used.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 Words = npt.NDArray[np.uint64]
+Ints = npt.NDArray[np.int64]
 
 
 def bits_for(count: int) -> int:

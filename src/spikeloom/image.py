@@ -13,17 +13,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from spikeloom.checks import PLACE_COLUMNS, ROUTE_COLUMNS, check
 from spikeloom.errors import ImageError
-from spikeloom.fields import Words
+from spikeloom.fields import Ints, Words
 from spikeloom.memories import Memory, memory_specs
 from spikeloom.params import ArrayParams
 
 IMAGE_VERSION = 1
 Core = tuple[int, int]
-Ints = npt.NDArray[np.int64]
-
-_ROUTE_COLUMNS = ("neuron", "tick", "x0", "x1", "y0", "y1", "axon")
-_PLACE_COLUMNS = ("x", "y", "neuron", "output")
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ class InputMap:
 
     def column(self, name: str) -> Ints:
         """One column of the routes."""
-        return self.routes[:, _ROUTE_COLUMNS.index(name)]
+        return self.routes[:, ROUTE_COLUMNS.index(name)]
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ class PopulationMap:
 
     def column(self, name: str) -> Ints:
         """One column of the places."""
-        return self.places[:, _PLACE_COLUMNS.index(name)]
+        return self.places[:, PLACE_COLUMNS.index(name)]
 
 
 @dataclass(frozen=True)
@@ -95,7 +92,7 @@ class Image:
     report: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._check()
+        check(self)
 
     @property
     def depth(self) -> int:
@@ -206,50 +203,6 @@ class Image:
             for i, entry in enumerate(header["populations"]))
         return cls(ArrayParams(**header["params"]), memories, inputs, populations, header["ticks_per_step"],
                    header.get("report", {}))
-
-    def _check(self) -> None:
-        """Everything that a machine may rely on; the compiler's own checks come before."""
-        params = self.params
-        specs = memory_specs(params)
-        if not 1 <= self.ticks_per_step <= params.phases:
-            raise ImageError(f"ticks_per_step must be 1 to {params.phases}, not {self.ticks_per_step}")
-        for (x, y), memories in self.memories.items():
-            if not (0 <= x < params.columns and 0 <= y < params.rows):
-                raise ImageError(f"Core ({x}, {y}) lies outside the {params.columns} × {params.rows} mesh")
-            for memory, words in memories.items():
-                if memory not in specs:
-                    raise ImageError(f"Core ({x}, {y}): this array has no memory {memory.name}")
-                spec = specs[memory]
-                if words.ndim != 1 or len(words) > spec.span:
-                    raise ImageError(f"Core ({x}, {y}): {memory.name} holds {spec.span} entries, not shape {words.shape}")
-                if words.size and int(words.max()) >> spec.entry.bits:
-                    raise ImageError(f"Core ({x}, {y}): an entry of {memory.name} exceeds {spec.entry.bits} bits")
-        names = [i.name for i in self.inputs] + [p.name for p in self.populations]
-        if len(set(names)) != len(names):
-            raise ImageError(f"Inputs and populations must have different names, not {names}")
-        for source in self.inputs:
-            if source.routes.ndim != 2 or source.routes.shape[1] != len(_ROUTE_COLUMNS):
-                raise ImageError(f"Input {source.name!r}: routes have shape {source.routes.shape}, not (n, 7)")
-            self._within(f"Input {source.name!r}", source.column("neuron"), source.size)
-            self._within(f"Input {source.name!r}: tick", source.column("tick"), 1 << 16)
-            self._within(f"Input {source.name!r}: axon", source.column("axon"), params.core_axons)
-            for name, what, size in (("x", "column", params.columns), ("y", "row", params.rows)):
-                for end in "01":
-                    self._within(f"Input {source.name!r}: {what}", source.column(name + end), size)
-            if np.any(source.column("x0") > source.column("x1")) or np.any(source.column("y0") > source.column("y1")):
-                raise ImageError(f"Input {source.name!r}: a route has an empty rectangle")
-        for population in self.populations:
-            title = f"Population {population.name!r}"
-            if population.places.shape != (population.size, len(_PLACE_COLUMNS)) or population.scale.shape != (population.size,):
-                raise ImageError(f"{title}: places or scale do not suit its {population.size} neurons")
-            self._within(f"{title}: column", population.column("x"), params.columns)
-            self._within(f"{title}: row", population.column("y"), params.rows)
-            self._within(f"{title}: neuron", population.column("neuron"), specs[Memory.MEMBRANE].span)
-
-    @staticmethod
-    def _within(what: str, values: Ints, limit: int) -> None:
-        if values.size and not (values.min() >= 0 and values.max() < limit):
-            raise ImageError(f"{what} must be 0 to {limit - 1}, not {values.min()} to {values.max()}")
 
 
 def _digest(header: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> str:

@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from spikeloom.errors import InputError
 from spikeloom.events import InputSpikes, Spikes
+from spikeloom.fields import Ints
 from spikeloom.image import Image, PopulationMap
 from spikeloom.params import ArrayParams
 
 #: When potentials are read: not at all, after each sample's last step, or after every step.
 Potentials = Literal["none", "end", "steps"]
-Ints = npt.NDArray[np.int64]
 Self = TypeVar("Self")  # typing.Self needs Python 3.11, the boards have 3.10
 
 

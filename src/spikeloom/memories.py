@@ -95,8 +95,8 @@ def destination_record(params: ArrayParams) -> Record:
     The row's mask is laid into the block's mask at ``offset * neurons_per_cycle``. A ``host`` entry's block numbers
     outputs instead of axons. ``delay`` is stored less one. The row's list ends at the entry with ``last``.
 
-    With ``planes`` n > 0 the neurons whose class never spikes send potentials instead: bit p of each v, for p from 0 to n − 1, as a mask
-    to ``offset + p`` (carrying into the block). So a neuron's sum can be added up again in another core, exactly.
+    With ``planes`` n > 0 the neurons whose class never spikes send potentials instead: bit p of each v, for p from 0 to n − 1, as
+    a mask to ``offset + p`` (carrying into the block). So a neuron's sum can be added up again in another core, exactly.
     """
     return Record(Field("mask", params.neurons_per_cycle), Field("offset", params.offset_bits),
                   Field("block", params.block_bits), Field("delay", params.delay_bits),
@@ -108,8 +108,9 @@ def destination_record(params: ArrayParams) -> Record:
 def class_records(params: ArrayParams) -> tuple[Record, Record]:
     """The two words of a neuron class.
 
-    Gains are ``value / 2**gain_bits``. The neuron stays at zero before tick ``start`` of a sample. ``phases`` has a bit per tick of a step: the neuron updates where it is set.
-    ``hold`` keeps v unchanged while refractory; ``subtract`` chooses v − RESET over v = RESET after a spike.
+    Gains are ``value / 2**gain_bits``. The neuron stays at zero before tick ``start`` of a sample. ``phases`` has a bit per
+    tick of a step: the neuron updates where it is set. ``hold`` keeps v unchanged while refractory; ``subtract`` chooses
+    v − RESET over v = RESET after a spike.
     """
     gain = params.gain_bits + 2
     return (Record(Field("current_gain", gain), Field("membrane_gain", gain)),

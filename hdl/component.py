@@ -1,0 +1,21 @@
+"""What every component file needs: the base class, and memories."""
+
+from typing import TYPE_CHECKING, Any
+
+from amaranth.hdl import ShapeLike
+from amaranth.lib import memory, wiring
+
+if TYPE_CHECKING:
+    Component = wiring.Component[wiring.Signature]  # generic in amaranth-stubs, where a bare base class is an error,
+else:
+    Component = wiring.Component  # but not in amaranth
+
+
+def ram(shape: ShapeLike, depth: int, *, block: bool) -> "memory.Memory[Any, Any]":
+    """A memory in block RAM, or else in LUT-RAM. Its contents are set by accesses only: a reset keeps them.
+
+    Named, like any memory, for the variable that it is assigned to. Its ports' data are ``Any`` to mypy, for shapes are
+    known at run time only.
+    """
+    return memory.Memory(shape=shape, depth=depth, init=[], attrs={"ram_style": "block" if block else "distributed"},
+                         src_loc_at=1)
