@@ -66,8 +66,8 @@ def _counts(stat: str) -> dict[str, int]:
 def table(results: dict[str, dict[str, Any]]) -> str:
     """The page for docs/."""
     lines = ["# Resources after synthesis", "",
-             "Written by `python benchmarks/synthesis.py`. Counted by Yosys before placement, an estimate of what a vendor tool will use; "
-             "nothing here was seen on hardware.", "",
+             "Written by `python benchmarks/synthesis.py`. Counted by Yosys before placement, an estimate of what a "
+             "vendor tool will use; nothing here was seen on hardware.", "",
              "| preset | part | LUT (of them as memory) | FF | RAMB36 (+ RAMB18) | DSP48 |", "|---|---|---|---|---|---|"]
     for name, found in results.items():
         part = PARTS.get(name)

@@ -14,8 +14,8 @@ from spikeloom.sim.stimulus import Case, random_case
 
 TINY = preset("tiny")
 SQUARE = ArrayParams(columns=2, rows=2, lanes=8, banks=2, words=32, block=8, delay_depth=16, destinations=32)
-#: Room for the reference networks, in one core of wide state.
-WIDE = ArrayParams(lanes=96, banks=2, words=64, block=8, state_bits=32, accumulator_bits=16, destinations=256)
+#: Room for the reference networks: two cores of wide state.
+WIDE = ArrayParams(columns=2, lanes=80, banks=2, words=64, block=8, state_bits=32, accumulator_bits=16, destinations=256)
 
 
 def word(command: Command | int, **fields: int) -> Words:

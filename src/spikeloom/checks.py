@@ -35,7 +35,7 @@ def check(image: Image) -> None:
         _check_input(image, source)
     for population in image.populations:
         _check_population(image, population, specs)
-    _check_unique(image)
+    _check_outputs(image)
 
 
 def _check_core(image: Image, core: Core, specs: dict[Memory, MemorySpec]) -> None:
@@ -83,12 +83,7 @@ def _check_population(image: Image, population: PopulationMap, specs: dict[Memor
     _within(f"{title}: output", population.column("output") + 1, params.output_blocks * params.block + 1)
 
 
-def _check_unique(image: Image) -> None:
-    """Two spikes that shared an axon's bit in a packet, or an output, could not be told apart."""
-    routes = np.concatenate([source.routes[:, 1:] for source in image.inputs] or [np.zeros((0, 6), np.int64)])
-    _, counts = np.unique(routes, axis=0, return_counts=True)
-    if np.any(counts > 1):
-        raise ImageError("Two input routes of one tick share a rectangle and an axon: one of two spikes would be lost")
+def _check_outputs(image: Image) -> None:
     outputs = np.concatenate([p.column("output") for p in image.populations if p.recorded] or [np.zeros(0, np.int64)])
     if len(np.unique(outputs)) != len(outputs):
         raise ImageError("Two recorded neurons share an output: their spikes could not be told apart")
