@@ -36,7 +36,12 @@ class AccessInterface(Protocol):
     value: Signal
 
 
-#: Cycles from ``read`` to a settled ``value``. The longest way, through the adders of eight banks of synapses, takes half of them.
+def forward(m: Module, bus: AccessInterface, owner: AccessInterface) -> None:
+    """Show accesses to one of several owners, whose values are to be joined with OR."""
+    m.d.comb += [getattr(owner, name).eq(getattr(bus, name)) for name in ("memory", "address", "data", "write", "read")]
+
+
+#: Cycles from ``read`` to a settled ``value``. The longest way, through the adders of eight synapse banks, takes half of them.
 READ_CYCLES = 8
 
 

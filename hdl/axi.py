@@ -54,8 +54,8 @@ class LiteInterface(Protocol):
 class RegisterBank(Component):
     """Identity, control, status, faults and counters.
 
-    One read and one write at a time. An address without a register, a write to a read-only register, or a write of less than a word is
-    answered SLVERR and does nothing.
+    One read and one write at a time. An address without a register, a write to a read-only register, or a write of less
+    than a word is answered SLVERR and does nothing.
 
     Members
     -------

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 else:
     Component = wiring.Component  # but not in amaranth
 
+#: Deepest memory that is usually kept in LUT-RAM.
+SHALLOW = 128
+
 
 def ram(shape: ShapeLike, depth: int, *, block: bool) -> "memory.Memory[Any, Any]":
     """A memory in block RAM, or else in LUT-RAM. Its contents are set by accesses only: a reset keeps them.

@@ -1,26 +1,30 @@
 """A core: axons, synapses, lanes, neurons and spikes around one router port."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.access import AccessUnit
+from spikeloom.hdl.access import AccessInterface, AccessUnit, forward
 from spikeloom.hdl.axons import AxonUnit
+from spikeloom.hdl.component import Component
 from spikeloom.hdl.drain import Drain
 from spikeloom.hdl.issue import Issue
 from spikeloom.hdl.lanes import Lanes, Step
-from spikeloom.hdl.layouts import Kind, flit_layout, spikes_layout, tick_layout
+from spikeloom.hdl.layouts import Kind, StructView, flit_layout, spikes_layout, tick_layout
 from spikeloom.hdl.neurons import NeuronUnit, later
 from spikeloom.hdl.spikes import SpikeUnit
 from spikeloom.hdl.synapses import Synapses
 from spikeloom.params import ArrayParams
 
 
-class Core(wiring.Component):
+class Core(Component):
     """The compute-in-memory tile.
 
-    While the neuron unit updates the tick that has ended, the lanes already integrate the next one. The SWAP between the two travels down the
-    synapse pipeline like any other step, so a tick boundary costs the lanes one cycle.
+    While the neuron unit updates the tick that has ended, the lanes already integrate the next one. The SWAP between the two
+    travels down the synapse pipeline like any other step, so a tick boundary costs the lanes one cycle.
 
     Members
     -------
@@ -32,6 +36,15 @@ class Core(wiring.Component):
     reads : out. Synapse words read in this cycle.
     faults : out, 3 bits. Address, delay, current (see :class:`spikeloom.packets.Fault`).
     """
+
+    i: stream.Interface
+    o: stream.Interface
+    tick: Signal
+    info: StructView
+    clear: Signal
+    idle: Signal
+    reads: Signal
+    faults: Signal
 
     def __init__(self, params: ArrayParams) -> None:
         self.params = params
@@ -77,8 +90,8 @@ class Core(wiring.Component):
         m.d.comb += [
             drain.start.eq(self.tick), drain.loaded.eq(lanes.step == (Step.SWAP if params.folds == 1 else Step.LOAD)),
             drain.enable.eq(neurons.enable),
-            neurons.valid.eq(drain.valid), neurons.number.eq(drain.number), neurons.sums.eq(drain.sums), neurons.tick.eq(self.info),
-            spikes.end.eq(self.info.end),
+            neurons.valid.eq(drain.valid), neurons.number.eq(drain.number), neurons.sums.eq(drain.sums),
+            neurons.tick.eq(self.info), spikes.end.eq(self.info.end),
         ]
         wiring.connect(m, neurons.o, spikes.i)
 
@@ -91,14 +104,12 @@ class Core(wiring.Component):
             m.d.comb += self.o.payload.eq(access.o.payload)
 
         # The access bus: what is not chosen shows 0, so the values are joined.
-        owners = [issue.bus, synapses.bus, drain.bus, neurons.bus, spikes.bus] if params.lists else \
-            [synapses.bus, drain.bus, neurons.bus, spikes.bus]
+        owners: list[AccessInterface] = [synapses.bus, drain.bus, neurons.bus, spikes.bus]
+        if params.lists:
+            owners.insert(0, issue.bus)
         for owner in owners:
-            m.d.comb += [getattr(owner, name).eq(getattr(access.bus, name)) for name in ("memory", "address", "data", "write", "read")]
-        value = owners[0].value
-        for owner in owners[1:]:
-            value = value | owner.value
-        m.d.comb += access.bus.value.eq(value)
+            forward(m, access.bus, owner)
+        m.d.comb += access.bus.value.eq(reduce(or_, [owner.value for owner in owners]))
 
         starting = Signal()
         m.d.sync += starting.eq(self.tick)

@@ -1,20 +1,22 @@
 """The drain: walks the shadow accumulators row by row and joins the slices of each neuron."""
 
 from amaranth.hdl import Module, Mux, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.fields import bits_for
-from spikeloom.hdl.access import AccessBus
+from spikeloom.hdl.access import AccessBus, AccessInterface
+from spikeloom.hdl.component import Component
+from spikeloom.hdl.layouts import ArrayView
 from spikeloom.memories import Control, Memory
 from spikeloom.params import ArrayParams
 
 
-class Drain(wiring.Component):
+class Drain(Component):
     """After each tick: for every fold in use, for every group, ``sum = Σ_i row_i · 2^(W·(slices−1−i))``.
 
-    A row of lanes a cycle, so a row of neurons every ``slices`` cycles while ``enable``. It owns the CONTROL memory: slices, groups
-    and folds in use.
+    A row of lanes a cycle while ``enable``, so a row of neurons every ``slices`` cycles; a fold takes a few more for its LOAD.
+    It owns the CONTROL memory: slices, groups and folds in use.
 
     Members
     -------
@@ -25,10 +27,24 @@ class Drain(wiring.Component):
     row : in, array of signed lane sums.
     shift : out, 1 bit. Take the next row.
     enable : in, 1 bit. Whoever takes the sums has room.
-    valid, number, sums : out. A row of neurons: its number, and its joined sums.
+    valid, number, sums : out. A row of neurons, for one cycle: its number, and its joined sums.
     idle : out, 1 bit. Nothing is left to drain.
     bus : :class:`AccessBus`, in. Serves CONTROL.
     """
+
+    start: Signal
+    load: Signal
+    fold: Signal
+    granted: Signal
+    loaded: Signal
+    row: ArrayView
+    shift: Signal
+    enable: Signal
+    valid: Signal
+    number: Signal
+    sums: ArrayView
+    idle: Signal
+    bus: AccessInterface
 
     def __init__(self, params: ArrayParams) -> None:
         self.params = params
@@ -65,24 +81,22 @@ class Drain(wiring.Component):
                 m.d.comb += self.load.eq(1)
                 with m.If(self.granted):
                     m.next = "WAIT"
-            with m.State("WAIT"):
-                with m.If(self.loaded):
-                    m.next = "JOIN"
-            with m.State("JOIN"):
-                with m.If(self.enable):
-                    m.d.comb += self.shift.eq(1)
-                    for column, total in enumerate(joined):
-                        above = Mux(slice_ == 0, 0, total << params.weight_bits)
-                        m.d.sync += total.eq(above + self.row[column])
-                    m.d.sync += slice_.eq(slice_ + 1)
-                    with m.If(slice_ + 1 >= slices):
-                        m.d.sync += [slice_.eq(0), self.valid.eq(1), self.number.eq(number), number.eq(number + 1),
-                                     group.eq(group + 1)]
-                        with m.If(group + 1 >= groups):
-                            m.d.sync += [group.eq(0), self.fold.eq(self.fold + 1)]
-                            with m.If(self.fold + 1 >= folds):
-                                m.next = "IDLE"
-                            with m.Elif(params.folds > 1):
-                                m.next = "REQUEST"
+            with m.State("WAIT"), m.If(self.loaded):
+                m.next = "JOIN"
+            with m.State("JOIN"), m.If(self.enable):
+                m.d.comb += self.shift.eq(1)
+                for column, total in enumerate(joined):
+                    above = Mux(slice_ == 0, 0, total << params.weight_bits)
+                    m.d.sync += total.eq(above + self.row[column])
+                m.d.sync += slice_.eq(slice_ + 1)
+                with m.If(slice_ + 1 >= slices):
+                    m.d.sync += [slice_.eq(0), self.valid.eq(1), self.number.eq(number), number.eq(number + 1),
+                                 group.eq(group + 1)]
+                    with m.If(group + 1 >= groups):
+                        m.d.sync += [group.eq(0), self.fold.eq(self.fold + 1)]
+                        with m.If(self.fold + 1 >= folds):
+                            m.next = "IDLE"
+                        with m.Elif(params.folds > 1):
+                            m.next = "REQUEST"
         m.d.comb += [self.sums[column].eq(total) for column, total in enumerate(joined)]
         return m

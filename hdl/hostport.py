@@ -1,77 +1,34 @@
 """The host port: obeys the command stream, drives the ticks, and answers."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
-from amaranth.lib import data, stream, wiring
+from collections.abc import Callable
+from functools import partial
+
+from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.layouts import COUNT_BITS, Kind, address_layout, flit_layout, spikes_layout, struct, tick_layout
-from spikeloom.hdl.queue import Queue
-from spikeloom.packets import COMMANDS, RESPONSES, WORD_BITS, Command, Fault, Response
+from spikeloom.hdl.answers import WORD, Answers
+from spikeloom.hdl.component import Component
+from spikeloom.hdl.layouts import (
+    COUNT_BITS,
+    Kind,
+    StructView,
+    address_layout,
+    flit_layout,
+    spikes_layout,
+    struct,
+    struct_signal,
+    tick_layout,
+)
+from spikeloom.packets import COMMANDS, RESPONSES, Command, Fault, Response
 from spikeloom.params import ArrayParams
 
-#: A word of a host stream; ``last`` is AXI4-Stream's TLAST.
-WORD = data.StructLayout({"data": WORD_BITS, "last": 1})
 
-
-class Answers(wiring.Component):
-    """The way to the host: flits from the mesh, words of the host port's own, and a word for every fault.
-
-    Flits go first, so that everything of a tick has left before the host port says that it is over.
-
-    Members
-    -------
-    flits : stream of flits, in.
-    own : stream of :data:`WORD`, in.
-    raised : in, a bit for each :class:`Fault`; one cycle for each time it happens.
-    opcode : in. Command to name in ERROR words.
-    tick : in. Number to put into SPIKES words.
-    o : stream of :data:`WORD`, out.
-    settled : out, 1 bit. Every fault has been answered.
-    gave_spikes : out, 1 bit. A SPIKES word was queued.
-    """
-
-    def __init__(self, params: ArrayParams) -> None:
-        self.params = params
-        super().__init__({
-            "flits": In(stream.Signature(flit_layout(params))), "own": In(stream.Signature(WORD)), "raised": In(len(Fault)),
-            "opcode": In(4), "tick": In(16), "o": Out(stream.Signature(WORD)), "settled": Out(1), "gave_spikes": Out(1)})
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        m.submodules.queue = queue = Queue(WORD, 32)
-        wiring.connect(m, queue.o, wiring.flipped(self.o))
-        flit = self.flits.payload
-        sent = spikes_layout(self.params)(flit.payload[: spikes_layout(self.params).size])
-        spikes, entry, error = (Signal(struct(RESPONSES[kind])) for kind in (Response.SPIKES, Response.DATA, Response.ERROR))
-        pending = Signal(len(Fault))
-        first = Signal(range(len(Fault)))
-        for fault in reversed(Fault):
-            with m.If(pending[fault]):
-                m.d.comb += first.eq(fault)
-        m.d.comb += [
-            spikes.opcode.eq(Response.SPIKES), spikes.tick.eq(self.tick), spikes.block.eq(sent.block), spikes.mask.eq(sent.mask),
-            entry.opcode.eq(Response.DATA), entry.data.eq(flit.payload),
-            error.opcode.eq(Response.ERROR), error.fault.eq(first), error.command.eq(self.opcode),
-            self.settled.eq((pending | self.raised) == 0),
-        ]
-        answered = Signal(len(Fault))
-        with m.If(self.flits.valid):
-            is_spikes = flit.kind == Kind.SPIKES
-            m.d.comb += [queue.i.valid.eq(1), self.flits.ready.eq(queue.i.ready), self.gave_spikes.eq(is_spikes & queue.i.ready),
-                         queue.i.payload.data.eq(Mux(is_spikes, spikes.as_value(), entry.as_value()))]
-        with m.Elif(self.own.valid):
-            m.d.comb += [queue.i.valid.eq(1), self.own.ready.eq(queue.i.ready), queue.i.payload.eq(self.own.payload)]
-        with m.Elif(pending != 0):
-            m.d.comb += [queue.i.valid.eq(1), queue.i.payload.data.eq(error), answered.eq(Mux(queue.i.ready, 1 << first, 0))]
-        m.d.sync += pending.eq((pending & ~answered) | self.raised)
-        return m
-
-
-class HostPort(wiring.Component):
+class HostPort(Component):
     """The two 64-bit streams of :mod:`spikeloom.packets`, up to one word a cycle each, in front of the mesh.
 
-    Commands are done in order. SPIKES and WRITE go into the mesh at once; TICK, READ, RESET, ECHO and the end of a packet wait until
-    the array is quiet. Then a MARK that is due goes out first.
+    Commands are done in order. SPIKES and WRITE go into the mesh at once; TICK, READ, RESET, ECHO and the end of a packet wait
+    until the array is quiet. Then a MARK that is due goes out first.
 
     Members
     -------
@@ -80,9 +37,26 @@ class HostPort(wiring.Component):
     tick, info, clear : out; idle, core_faults : in. As in :class:`spikeloom.hdl.mesh.Mesh`.
     forget : in, 1 bit. Clear the sticky faults.
     faults : out, a sticky bit for each :class:`Fault`.
-    busy, took_spikes, gave_spikes, stalled : out, 1 bit. Something is under way; a SPIKES word came; one was queued; the host did not
-        take a word that waits.
+    busy : out, 1 bit. Something is under way.
+    took_spikes, gave_spikes : out, 1 bit. A SPIKES word went into the mesh; one was queued for the host.
+    stalled : out, 1 bit. The host did not take a word that waits.
     """
+
+    i: stream.Interface
+    o: stream.Interface
+    mesh_i: stream.Interface
+    mesh_o: stream.Interface
+    tick: Signal
+    info: StructView
+    clear: Signal
+    idle: Signal
+    core_faults: Signal
+    forget: Signal
+    faults: Signal
+    busy: Signal
+    took_spikes: Signal
+    gave_spikes: Signal
+    stalled: Signal
 
     def __init__(self, params: ArrayParams) -> None:
         self.params = params
@@ -103,7 +77,7 @@ class HostPort(wiring.Component):
         self.clock, self.ticks, self.mark_due = Signal(32), Signal(16), Signal()
         self.phase, self.age, self.fresh = Signal.like(self.info.phase), Signal.like(self.info.age), Signal(init=1)
         self.opcode, self.last, self.left = Signal(4), Signal(), Signal(32)
-        self.access = Signal(struct(COMMANDS[Command.WRITE]))
+        self.access = struct_signal(struct(COMMANDS[Command.WRITE]))
         m.d.comb += [
             self.raised.eq(self.own_faults | self.core_faults[0] << Fault.ADDRESS | self.core_faults[1] << Fault.DELAY
                            | self.core_faults[2] << Fault.CURRENT),
@@ -125,14 +99,9 @@ class HostPort(wiring.Component):
                 self._read_count(m)
             with m.State("READING"):
                 self._when_quiet(m, lambda: self._proceed(m, self.last))
-            with m.State("FILL"):
-                self._when_quiet(m, lambda: self._fill(m))
-            with m.State("RESET"):
-                self._when_quiet(m, lambda: self._reset(m))
-            with m.State("ECHO"):
-                self._when_quiet(m, lambda: self._echo(m))
-            with m.State("FINISH"):
-                self._when_quiet(m, lambda: self._finish(m))
+            for state, do in (("FILL", self._fill), ("RESET", self._reset), ("ECHO", self._echo), ("FINISH", self._finish)):
+                with m.State(state):
+                    self._when_quiet(m, partial(do, m))
             m.d.comb += self.busy.eq(~machine.ongoing("PARSE") | self.i.valid | ~self.idle | self.mark_due | self.o.valid)
         return m
 
@@ -147,34 +116,36 @@ class HostPort(wiring.Component):
 
     def _say(self, m: Module, kind: Response, last: int = 0, **values: Value) -> Value:
         """Offer a word to the host; returns whether it was taken."""
-        word = Signal(struct(RESPONSES[kind]), name=f"word_{kind.name.lower()}")
+        word = struct_signal(struct(RESPONSES[kind]), name=f"word_{kind.name.lower()}")
         own = self.answers.own
         m.d.comb += [word.opcode.eq(kind), *(word[name].eq(value) for name, value in values.items()),
                      own.valid.eq(1), own.payload.data.eq(word), own.payload.last.eq(last)]
         return own.ready
 
-    def _when_quiet(self, m: Module, then: object) -> None:
+    def _when_quiet(self, m: Module, then: Callable[[], None]) -> None:
         """Do it once the array is quiet and a MARK that was due has gone out."""
         with m.If(self.idle & self.mark_due):
-            with m.If(self._say(m, Response.MARK, tick=self.ticks - 1, cycles=self.clock)):
+            taken = self._say(m, Response.MARK, tick=self.ticks - 1, cycles=self.clock)
+            with m.If(taken):
                 m.d.sync += self.mark_due.eq(0)
         with m.Elif(self.idle):
-            then()  # type: ignore[operator]
+            then()
 
-    def _flit(self, m: Module, kind: Kind, payload: Value, target: "data.View[data.StructLayout]", single: bool = False) -> None:
+    def _flit(self, m: Module, kind: Kind, payload: Value, target: StructView, single: bool = False) -> None:
         """Offer a flit to the mesh, for the command's rectangle or for its first core."""
         flit = self.mesh_i.payload
         m.d.comb += [self.mesh_i.valid.eq(1), flit.kind.eq(kind), flit.payload.eq(payload), flit.target.x0.eq(target.x0),
                      flit.target.x1.eq(target.x0 if single else target.x1), flit.target.y0.eq(target.y0),
                      flit.target.y1.eq(target.y0 if single else target.y1)]
 
-    def _inside(self, target: "data.View[data.StructLayout]", single: bool = False) -> Value:
-        """Whether the rectangle is one of the mesh."""
-        first = (target.x0 < self.params.columns) & (target.y0 < self.params.rows)
+    def _inside(self, target: StructView, single: bool = False) -> Value:
+        """Whether the rectangle, or its first core, is one of the mesh."""
+        first: Value = (target.x0 < self.params.columns) & (target.y0 < self.params.rows)
         if single:
             return first
-        return first & (target.x1 < self.params.columns) & (target.y1 < self.params.rows) \
+        whole: Value = first & (target.x1 < self.params.columns) & (target.y1 < self.params.rows) \
             & (target.x0 <= target.x1) & (target.y0 <= target.y1)
+        return whole
 
     # The states.
 
@@ -224,7 +195,7 @@ class HostPort(wiring.Component):
 
     def _parse_spikes(self, m: Module) -> None:
         take, last, spikes = self.i.ready, self.i.payload.last, self.command[Command.SPIKES]
-        payload = Signal(spikes_layout(self.params))
+        payload = struct_signal(spikes_layout(self.params))
         m.d.comb += [payload.mask.eq(spikes.mask), payload.block.eq(spikes.block)]
         inside = self._inside(spikes)
         known = (spikes.block < self.params.axon_blocks) & (spikes.mask[self.params.block:] == 0)
@@ -238,12 +209,11 @@ class HostPort(wiring.Component):
 
     def _parse_write(self, m: Module) -> None:
         take, last, write = self.i.ready, self.i.payload.last, self.command[Command.WRITE]
-        place = Signal(address_layout())
+        place = struct_signal(address_layout())
         m.d.comb += [place.memory.eq(write.memory), place.address.eq(write.address)]
         m.d.sync += [self.access.eq(write), self.left.eq(write.count)]
         with m.If(self._inside(write)):
-            self._flit(m, Kind.ADDRESS, place.as_value(), write)
-            m.d.comb += take.eq(self.mesh_i.ready)
+            self._when_quiet(m, lambda: self._begin_write(m, place, write))
         with m.Else():
             m.d.comb += [take.eq(1), self.own_faults[Fault.TARGET].eq(1)]
         with m.If(take):
@@ -252,6 +222,11 @@ class HostPort(wiring.Component):
             with m.Else():
                 m.d.comb += self.own_faults[Fault.TRUNCATED].eq(write.count != 0)
                 self._proceed(m, last)
+
+    def _begin_write(self, m: Module, place: StructView, write: StructView) -> None:
+        """Say where, in a quiet array: an update that still runs would write the same memories."""
+        self._flit(m, Kind.ADDRESS, place.as_value(), write)
+        m.d.comb += self.i.ready.eq(self.mesh_i.ready)
 
     def _write(self, m: Module) -> None:
         """One data word after another; those for a rectangle outside the mesh are dropped, its fault was raised."""
@@ -287,7 +262,7 @@ class HostPort(wiring.Component):
         self._when_quiet(m, advance)
 
     def _read(self, m: Module) -> None:
-        place = Signal(address_layout(), name="read_place")
+        place = struct_signal(address_layout(), name="read_place")
         m.d.comb += [place.memory.eq(self.access.memory), place.address.eq(self.access.address)]
 
         def ask() -> None:
@@ -307,7 +282,8 @@ class HostPort(wiring.Component):
         with m.If(self.left == 0):
             self._proceed(m, self.last)
         with m.Else():
-            with m.If(self._say(m, Response.DATA)):
+            taken = self._say(m, Response.DATA)
+            with m.If(taken):
                 m.d.sync += self.left.eq(self.left - 1)
 
     def _reset(self, m: Module) -> None:
@@ -321,5 +297,6 @@ class HostPort(wiring.Component):
 
     def _finish(self, m: Module) -> None:
         with m.If(self.answers.settled):
-            with m.If(self._say(m, Response.STATUS, last=1, faults=self.faults, tick=self.ticks)):
+            taken = self._say(m, Response.STATUS, last=1, faults=self.faults, tick=self.ticks)
+            with m.If(taken):
                 m.next = "PARSE"

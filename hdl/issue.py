@@ -1,24 +1,28 @@
 """The issue stage: decides what the synapse memory and the lanes do in each cycle."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import memory, stream, wiring
+from amaranth.lib import enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.fields import bits_for
-from spikeloom.hdl.access import AccessBus
+from spikeloom.hdl.access import AccessBus, AccessInterface
 from spikeloom.hdl.axons import ListWalker
-from spikeloom.hdl.layouts import struct
+from spikeloom.hdl.component import Component, ram
 from spikeloom.hdl.lanes import Step
+from spikeloom.hdl.layouts import StructView, struct
 from spikeloom.memories import Memory, memory_specs
 from spikeloom.params import ArrayParams
 
 
-class Issue(wiring.Component):
+class Issue(Component):
     """Turns the banks' axons into synapse reads, and puts SWAP and LOAD between them.
 
     With one fold an axon's number is its word, and every bank with an axon fires. With more, each bank walks its axons' lists;
-    the first bank with an entry chooses the fold, and all banks whose next entry has the same fold fire with it. SWAP comes first, then
-    LOAD, then axons; one step a cycle.
+    the first bank with an entry chooses the fold, and all banks whose next entry has the same fold fire with it. SWAP comes
+    first, then LOAD, then axons; one step a cycle.
 
     Members
     -------
@@ -31,6 +35,16 @@ class Issue(wiring.Component):
     idle : out, 1 bit. No axon waits.
     bus : :class:`AccessBus`, in. Serves AXONS and ENTRIES where there are lists.
     """
+
+    swap: Signal
+    load: Signal
+    load_fold: Signal
+    granted: Signal
+    fire: Signal
+    step: "enum.EnumView[Step]"
+    fold: Signal
+    idle: Signal
+    bus: AccessInterface
 
     def __init__(self, params: ArrayParams) -> None:
         self.params = params
@@ -76,27 +90,23 @@ class Issue(wiring.Component):
                                           (Memory.ENTRIES, walker.entry_address, walker.entry)):
                 values.append(self._table(m, kind, bank, address, target, walker.idle))
             walkers.append(walker)
-        shown = values[0]
-        for value in values[1:]:
-            shown = shown | value
         chosen = Signal(bits_for(self.params.folds))
         for walker in reversed(walkers):
             with m.If(walker.o.valid):
                 m.d.comb += chosen.eq(walker.o.payload.fold)
-        m.d.comb += [self.bus.value.eq(shown), self.fold.eq(Mux(self.load, self.load_fold, chosen)),
+        m.d.comb += [self.bus.value.eq(reduce(or_, values)), self.fold.eq(Mux(self.load, self.load_fold, chosen)),
                      self.idle.eq(Cat(walker.idle for walker in walkers).all())]
         for bank, walker in enumerate(walkers):
             m.d.comb += [walker.o.ready.eq((walker.o.payload.fold == chosen) & ~self.swap & ~self.load),
                          getattr(self, f"word_{bank}").eq(walker.o.payload.word),
                          self.fire[bank].eq(walker.o.valid & walker.o.ready)]
 
-    def _table(self, m: Module, kind: Memory, bank: int, address: Signal, target: Signal, idle: Signal) -> Signal:
-        """One bank's table; returns what it shows on the bus."""
+    def _table(self, m: Module, kind: Memory, bank: int, address: Signal, target: StructView, idle: Signal) -> Signal:
+        """One bank's table, read by its walker, or by the bus while the walker is idle; returns what it shows on the bus."""
         spec = memory_specs(self.params)[kind]
         index, _ = spec.address
         depth = spec.sizes[0]
-        m.submodules[f"{kind.name.lower()}_{bank}"] = table = memory.Memory(
-            shape=struct(spec.entry), depth=depth, init=[], attrs={"ram_style": "distributed" if depth <= 64 else "block"})
+        m.submodules[f"{kind.name.lower()}_{bank}"] = table = ram(struct(spec.entry), depth, block=depth > 64)
         read, write = table.read_port(), table.write_port()
         mine = (self.bus.memory == kind) & (self.bus.address >> index.bits == bank)
         value = Signal(spec.entry.bits, name=f"{kind.name.lower()}_value_{bank}")

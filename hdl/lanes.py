@@ -1,16 +1,18 @@
 """Lanes: an accumulator beside every column of the synapse memory, in two copies that swap at the tick boundary."""
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
-from amaranth.lib import data, enum, memory, wiring
+from amaranth.lib import data, enum
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.fields import bits_for
+from spikeloom.hdl.component import Component, ram
+from spikeloom.hdl.layouts import ArrayView
 from spikeloom.hdl.synapses import sum_shape
 from spikeloom.params import ArrayParams
 
 
 class Step(enum.Enum, shape=2):
-    """What a lane does in a cycle. Steps travel down the synapse memory's pipeline in order, so that nothing waits for it to drain."""
+    """What a lane does in a cycle. Steps travel down the synapse memory's pipeline in order: nothing waits for it to drain."""
 
     IDLE = 0
     ADD = 1   #: add the sums to the fold's accumulators
@@ -18,11 +20,11 @@ class Step(enum.Enum, shape=2):
     LOAD = 3  #: take a fold of the shadow into the drain register, and clear it there
 
 
-class Lanes(wiring.Component):
+class Lanes(Component):
     """Accumulators, and the register through which they are drained.
 
-    ``active[fold][lane] += sums[lane]`` for each ADD. With one fold the active copy is a register and the drain register is the shadow,
-    so SWAP loads as well; with more folds both copies lie in LUT-RAM, which gives up one cycle for each LOAD.
+    ``active[fold][lane] += sums[lane]`` for each ADD. With one fold the active copy is a register and the drain register is the
+    shadow, so SWAP loads as well; with more folds both copies lie in LUT-RAM, which gives up one cycle for each LOAD.
     The drain register shows its lowest ``neurons_per_cycle`` lanes and moves down by as many with ``shift``.
 
     Members
@@ -33,6 +35,13 @@ class Lanes(wiring.Component):
     shift : in, 1 bit. Move the drain register to the next row.
     row : out, array of ``neurons_per_cycle`` signed sums. Shows the first row in the cycle after LOAD (with one fold: SWAP).
     """
+
+    step: "enum.EnumView[Step]"
+    fold: Signal
+    sums: ArrayView
+    clear: Signal
+    shift: Signal
+    row: ArrayView
 
     def __init__(self, params: ArrayParams) -> None:
         self.params = params
@@ -66,9 +75,7 @@ class Lanes(wiring.Component):
     def _memory(self, m: Module, drain: Signal) -> None:
         """Each copy has a bit per fold that says whether its sums are more than 0, so that nothing needs to be cleared."""
         params, bits = self.params, self.params.accumulator_bits
-        m.submodules.store = store = memory.Memory(
-            shape=data.ArrayLayout(signed(bits), params.lanes), depth=2 * params.folds, init=[],
-            attrs={"ram_style": "distributed"})
+        m.submodules.store = store = ram(data.ArrayLayout(signed(bits), params.lanes), 2 * params.folds, block=False)
         read, write = store.read_port(domain="comb"), store.write_port()
         filled = Array([Signal(params.folds, name=f"filled_{copy}") for copy in range(2)])
         active = Signal()

@@ -13,7 +13,7 @@ from spikeloom.params import DATA_BITS, ArrayParams
 MEMORY_BITS = 4
 COUNT_BITS = 16
 
-# Strings, because `data.View` takes no parameters at run time. Fields come from the layout at run time, so they are `Any` to mypy.
+# Strings, because `data.View` takes no parameters at run time. Fields are known at run time only, so they are `Any` to mypy.
 #: A value with the fields of a struct layout.
 StructView: TypeAlias = "data.View[data.StructLayout]"
 #: A value with the elements of an array layout.

@@ -1,16 +1,20 @@
 """The mesh: cores and routers on a grid, seen from the corner where the host is."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from spikeloom.hdl.component import Component
 from spikeloom.hdl.core import Core
-from spikeloom.hdl.layouts import flit_layout, tick_layout
+from spikeloom.hdl.layouts import StructView, flit_layout, struct_signal, tick_layout
 from spikeloom.hdl.router import Router
 from spikeloom.params import ArrayParams
 
 
-class Mesh(wiring.Component):
+class Mesh(Component):
     """All cores. Tick signals reach every core a cycle after they were given.
 
     Members
@@ -23,22 +27,34 @@ class Mesh(wiring.Component):
     faults : out, 3 bits. As for a core, of any core, a cycle ago.
     """
 
+    i: stream.Interface
+    o: stream.Interface
+    tick: Signal
+    info: StructView
+    clear: Signal
+    idle: Signal
+    reads: Signal
+    faults: Signal
+
     def __init__(self, params: ArrayParams) -> None:
         self.params = params
         flit = stream.Signature(flit_layout(params))
-        super().__init__({"i": In(flit), "o": Out(flit), "tick": In(1), "info": In(tick_layout(params)), "clear": In(1),
-                          "idle": Out(1, init=1), "reads": Out(range(params.cores * params.banks + 1)), "faults": Out(3)})
+        super().__init__({
+            "i": In(flit), "o": Out(flit), "tick": In(1), "info": In(tick_layout(params)), "clear": In(1),
+            "idle": Out(1, init=1),  # type: ignore[call-arg]  # the stubs know the older name `reset` only
+            "reads": Out(range(params.cores * params.banks + 1)), "faults": Out(3)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         params = self.params
         tick, clear = Signal(), Signal()
-        info = Signal(tick_layout(params))
+        info = struct_signal(tick_layout(params))
         m.d.sync += [tick.eq(self.tick), clear.eq(self.clear)]
         with m.If(self.tick):
             m.d.sync += info.eq(self.info)
 
-        cores, routers = [], {}
+        cores: list[Core] = []
+        routers: dict[tuple[int, int], Router] = {}
         for y in range(params.rows):
             for x in range(params.columns):
                 m.submodules[f"core_{x}_{y}"] = core = Core(params)
@@ -58,9 +74,10 @@ class Mesh(wiring.Component):
         wiring.connect(m, wiring.flipped(self.i), routers[0, 0].i_west)
         wiring.connect(m, routers[0, 0].o_west, wiring.flipped(self.o))
 
-        faults = cores[0].faults
-        for core in cores[1:]:
-            faults = faults | core.faults
         quiet = Cat([core.idle for core in cores] + [router.idle for router in routers.values()]).all()
-        m.d.sync += [self.idle.eq(quiet & ~(self.i.valid | self.tick | tick | self.clear | clear)), self.reads.eq(sum(core.reads for core in cores)), self.faults.eq(faults)]
+        m.d.sync += [
+            self.idle.eq(quiet & ~(self.i.valid | self.tick | tick | self.clear | clear)),
+            self.reads.eq(sum(core.reads for core in cores)),
+            self.faults.eq(reduce(or_, [core.faults for core in cores])),
+        ]
         return m

@@ -1,36 +1,53 @@
 """The memories of one column of neurons: state, constants and classes."""
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed, unsigned
-from amaranth.lib import memory, wiring
+from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed, unsigned
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.fields import bits_for
-from spikeloom.hdl.access import AccessBus
-from spikeloom.hdl.layouts import struct
+from spikeloom.hdl.access import AccessBus, AccessInterface
+from spikeloom.hdl.component import SHALLOW, Component, ram
+from spikeloom.hdl.layouts import StructView, struct
 from spikeloom.memories import Memory, class_records, memory_specs
 from spikeloom.params import ArrayParams
 
+#: What a neuron's update changes.
 STATES = (Memory.CURRENT, Memory.MEMBRANE, Memory.REFRACTORY)
+#: What it only reads.
 CONSTANTS = (Memory.THRESHOLD, Memory.BIAS, Memory.RESET, Memory.NEURON_CLASS)
-#: Deepest memory that is kept in LUT-RAM.
-SHALLOW = 128
 
 
-class NeuronMemory(wiring.Component):
+class NeuronMemory(Component):
     """State and constants of column ``column`` of every neuron row, each read at its own time.
 
-    An address given in one cycle shows its datum in the next; without ``at_*_valid`` the bus has the port. The class of a row is looked
-    up in the cycle in which NEURON_CLASS shows.
+    A row given in one cycle shows its entry in the next; without ``at_*_valid`` the bus has the port. The class of a row is
+    looked up in the cycle in which NEURON_CLASS shows. A write of new state goes before one of the bus.
 
     Members
     -------
-    at_<memory>, at_<memory>_valid : in. Row to read.
+    at_<memory>, at_<memory>_valid : in. Row to read, for each memory of STATES and CONSTANTS.
     <memory> : out. The entry of the row given a cycle before.
-    gains, rules : out, the two words of the class that NEURON_CLASS names.
+    gains, rules : out, the two words of the class that NEURON_CLASS names; not while the bus points at CLASSES, as it does from
+        an access there until one elsewhere.
     write_row : in. Row to write.
     write_<state>, new_<state> : in. Enable and datum for each state memory.
-    bus : :class:`AccessBus`, in. Serves the neuron memories for addresses of this column, and CLASSES in column 0.
+    bus : :class:`AccessBus`, in. Serves the neuron memories for addresses of this column, and CLASSES, of which every column
+        has a copy: all are written, that of column 0 is read.
     """
+
+    # The rest of `at_…`, `write_…` and `new_…` is reached by name.
+    current: Signal
+    membrane: Signal
+    refractory: Signal
+    threshold: Signal
+    bias: Signal
+    reset: Signal
+    neuron_class: Signal
+    gains: StructView
+    rules: StructView
+    write_row: Signal
+    new_membrane: Signal
+    bus: AccessInterface
 
     def __init__(self, params: ArrayParams, column: int) -> None:
         self.params, self.column = params, column
@@ -46,7 +63,7 @@ class NeuronMemory(wiring.Component):
                 members |= {f"write_{name}": In(1), f"new_{name}": In(self.shape(kind))}
         super().__init__(members)
 
-    def shape(self, kind: Memory) -> object:
+    def shape(self, kind: Memory) -> Shape:
         """Shape of an entry."""
         (field,) = self.specs[kind].entry
         return signed(field.bits) if field.signed else unsigned(field.bits)
@@ -62,9 +79,8 @@ class NeuronMemory(wiring.Component):
         for kind in STATES + CONSTANTS:
             name = kind.name.lower()
             chosen = here & (self.bus.memory == kind)
-            m.submodules[name] = store = memory.Memory(
-                shape=self.shape(kind), depth=self.params.neuron_rows, init=[],
-                attrs={"ram_style": "distributed" if self.params.neuron_rows <= SHALLOW else "block"})
+            m.submodules[name] = store = ram(
+                self.shape(kind), self.params.neuron_rows, block=self.params.neuron_rows > SHALLOW)
             read, write = store.read_port(), store.write_port()
             entry: Value = getattr(self, name)
             m.d.comb += [
@@ -85,12 +101,13 @@ class NeuronMemory(wiring.Component):
         part_field, index_field = self.specs[Memory.CLASSES].address
         index = self.bus.address[part_field.bits: part_field.bits + index_field.bits]
         chosen = self.bus.memory == Memory.CLASSES
+        wanted = Signal()  # a row's class shows: the bus, which may still point here, has to wait
+        m.d.sync += wanted.eq(self.at_neuron_class_valid)
         for part, word in enumerate((self.gains, self.rules)):
             mine = chosen & (self.bus.address[: part_field.bits] == part)
-            m.submodules[f"classes_{part}"] = table = memory.Memory(
-                shape=word.shape(), depth=1 << index_field.bits, init=[], attrs={"ram_style": "distributed"})
+            m.submodules[f"classes_{part}"] = table = ram(word.shape(), 1 << index_field.bits, block=False)
             read, write = table.read_port(domain="comb"), table.write_port()
-            m.d.comb += [read.addr.eq(Mux(mine, index, self.neuron_class)), word.eq(read.data),
+            m.d.comb += [read.addr.eq(Mux(mine & ~wanted, index, self.neuron_class)), word.eq(read.data),
                          write.addr.eq(index), write.data.eq(self.bus.data), write.en.eq(mine & self.bus.write)]
             if self.column == 0:
                 with m.If(mine):

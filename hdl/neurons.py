@@ -1,12 +1,16 @@
 """The neuron unit: decays, integration, threshold, reset; a row of neurons a cycle."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.fields import bits_for
-from spikeloom.hdl.access import AccessBus
-from spikeloom.hdl.layouts import row_layout, tick_layout
+from spikeloom.hdl.access import AccessBus, AccessInterface, forward
+from spikeloom.hdl.component import Component
+from spikeloom.hdl.layouts import ArrayView, StructView, row_layout, tick_layout
 from spikeloom.hdl.neuron_memory import CONSTANTS, STATES, NeuronMemory
 from spikeloom.hdl.queue import Queue
 from spikeloom.memories import Memory
@@ -41,12 +45,13 @@ def saturated(value: Value, bits: int) -> Value:
     return Mux(fits(value, bits), value, extreme)[:bits].as_signed()
 
 
-class NeuronUnit(wiring.Component):
+class NeuronUnit(Component):
     """Updates a row of neurons: ``u ← rtz(u·α) + 2^k·Σ``, ``v ← saturate(rtz(v·β) + u + b)``; spike if v ≥ θ and not
-    refractory, then ``v ← v − reset`` or ``v ← reset``.
+    refractory, then ``v ← v − reset`` or ``v ← reset``. A neuron whose class rests in this tick (by its ``phases`` and ``start``)
+    keeps its state, or is zeroed by a ``fresh`` tick.
 
-    One row a cycle while ``enable``; written back ``LATENCY`` cycles after ``valid``. Rows with a spike or with a potential to send
-    wait in a queue of ``ROWS``; before it could overflow, ``enable`` falls.
+    One row a cycle while ``enable``; written back ``LATENCY`` cycles after ``valid``. Rows with a spike or with a potential to
+    send wait in a queue of ``ROWS``; before it could overflow, ``enable`` falls.
 
     Members
     -------
@@ -58,6 +63,16 @@ class NeuronUnit(wiring.Component):
     overflow : out, 1 bit. A synaptic current left its width.
     bus : :class:`AccessBus`, in. Serves the neuron memories and CLASSES.
     """
+
+    valid: Signal
+    number: Signal
+    sums: ArrayView
+    tick: StructView
+    enable: Signal
+    o: stream.Interface
+    idle: Signal
+    overflow: Signal
+    bus: AccessInterface
 
     #: Cycles from ``valid`` to the write.
     LATENCY = 6
@@ -72,7 +87,8 @@ class NeuronUnit(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        valid, number = [self.valid], [self.number]
+        valid: list[Value] = [self.valid]
+        number: list[Value] = [self.number]
         for stage in range(1, self.LATENCY + 1):
             valid.append(later(m, valid[-1], 1, f"valid_{stage}"))
             number.append(later(m, number[-1], 1, f"number_{stage}"))
@@ -88,18 +104,14 @@ class NeuronUnit(wiring.Component):
                 name, stage = kind.name.lower(), reads[kind]
                 m.d.comb += [getattr(store, f"at_{name}").eq(number[stage]), getattr(store, f"at_{name}_valid").eq(valid[stage])]
             m.d.comb += store.write_row.eq(number[-1])
-            for name in ("memory", "address", "data", "write", "read"):
-                m.d.comb += getattr(store.bus, name).eq(getattr(self.bus, name))
+            forward(m, self.bus, store.bus)
             values.append(store.bus.value)
             overflows.append(self._column(m, column, store, valid, row))
-        shown = values[0]
-        for value in values[1:]:
-            shown = shown | value
         inside = Signal(range(ROWS + 1))
         left = (valid[-1] & ~queue.i.valid) + (self.o.valid & self.o.ready)
         m.d.sync += inside.eq(inside + self.valid - left)
         m.d.comb += [
-            self.bus.value.eq(shown), self.overflow.eq(Cat(overflows).any()),
+            self.bus.value.eq(reduce(or_, values)), self.overflow.eq(Cat(overflows).any()),
             row.row.eq(number[-1]), queue.i.valid.eq(valid[-1] & (row.spikes.any() | row.open.any())),
             # A row may be on its way from the drain when `enable` falls.
             self.enable.eq(inside < ROWS - 2), self.idle.eq((inside == 0) & ~self.valid),
@@ -107,7 +119,7 @@ class NeuronUnit(wiring.Component):
         wiring.connect(m, queue.o, wiring.flipped(self.o))
         return m
 
-    def _column(self, m: Module, column: int, store: NeuronMemory, valid: list[Value], row: "data.View[data.StructLayout]") -> Value:
+    def _column(self, m: Module, column: int, store: NeuronMemory, valid: list[Value], row: StructView) -> Value:
         """The arithmetic of one column, stage by stage; returns whether its current overflowed."""
         state, fraction = self.params.state_bits, self.params.gain_bits
 
@@ -119,8 +131,8 @@ class NeuronUnit(wiring.Component):
         current = hold(Mux(fresh, 0, store.current).as_signed(), 1, "current_2")
         membrane = hold(Mux(fresh, 0, store.membrane).as_signed(), 1, "membrane_2")
         waiting = hold(Mux(fresh, 0, store.refractory), 1, "waiting_2")
-        gains, rules = store.gains.shape()(hold(store.gains.as_value(), 1, "gains_2")), \
-            store.rules.shape()(hold(store.rules.as_value(), 1, "rules_2"))
+        gains = store.gains.shape()(hold(store.gains.as_value(), 1, "gains_2"))
+        rules = store.rules.shape()(hold(store.rules.as_value(), 1, "rules_2"))
         sums = hold(self.sums[column], 2, "sums")
 
         # Stage 3: products, and the sum at the state's scale.
@@ -141,7 +153,8 @@ class NeuronUnit(wiring.Component):
 
         # Stage 6: spike, reset, write.
         active, spike, resting = (Signal(name=f"{name}_{column}") for name in ("active", "spike", "resting"))
-        m.d.comb += [resting.eq(waiting != 0), active.eq(rules.phases.bit_select(self.tick.phase, 1) & (self.tick.age >= rules.start)),
+        m.d.comb += [resting.eq(waiting != 0),
+                     active.eq(rules.phases.bit_select(self.tick.phase, 1) & (self.tick.age >= rules.start)),
                      spike.eq(rules.spiking & active & ~resting & (potential >= store.threshold))]
         after = Mux(spike, Mux(rules.subtract, saturated(potential - store.reset, state), store.reset), potential)
         count = Mux(spike, rules.refractory, Mux(resting, waiting - 1, 0))

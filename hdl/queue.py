@@ -1,12 +1,13 @@
 """A first-in first-out queue between two streams."""
 
-from amaranth.hdl import Module, Signal
-from amaranth.lib import memory, stream, wiring
+from amaranth.hdl import Module, ShapeLike, Signal
+from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
-from amaranth.hdl import ShapeLike
+
+from spikeloom.hdl.component import Component, ram
 
 
-class Queue(wiring.Component):
+class Queue(Component):
     """Holds up to ``depth`` payloads, in LUT-RAM.
 
     A payload can leave in the cycle after it came; one may come and one leave in every cycle. ``i.ready`` and ``o.valid``
@@ -21,8 +22,11 @@ class Queue(wiring.Component):
 
     Members
     -------
-    i, o : streams of ``shape``
+    i, o : streams of ``shape``, in and out.
     """
+
+    i: stream.Interface
+    o: stream.Interface
 
     #: Cycles from a transfer at ``i`` to ``o.valid``.
     LATENCY = 1
@@ -35,8 +39,7 @@ class Queue(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.store = store = memory.Memory(shape=self.shape, depth=self.depth, init=[],
-                                                   attrs={"ram_style": "distributed"})
+        m.submodules.store = store = ram(self.shape, self.depth, block=False)
         write = store.write_port()
         read = store.read_port(domain="comb")
         head = Signal(range(2 * self.depth))

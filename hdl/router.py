@@ -4,7 +4,8 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.layouts import flit_layout
+from spikeloom.hdl.component import Component
+from spikeloom.hdl.layouts import StructView, flit_layout
 from spikeloom.hdl.queue import Queue
 from spikeloom.params import ArrayParams
 
@@ -12,13 +13,13 @@ from spikeloom.params import ArrayParams
 PORTS = ("north", "east", "south", "west", "local")
 
 
-class Router(wiring.Component):
+class Router(Component):
     """Forwards each flit to every output on its way, one flit an output a cycle, a cycle a hop.
 
     A flit for a rectangle runs along its row and branches into each column of the rectangle, so every core of
     it gets one copy. A flit for the host runs west, then north, and leaves west of core (0, 0). Copies leave when their outputs
-    are free, each on its own; the flit leaves its queue with the last copy. Packets turn from X to Y only, so the channels' waits form
-    no cycle, and cores always accept: the mesh cannot deadlock as long as the host takes what it is sent.
+    are free, each on its own; the flit leaves its queue with the last copy. Packets turn from X to Y only, so the channels'
+    waits form no cycle, and cores always accept: the mesh cannot deadlock as long as the host takes what it is sent.
 
     Parameters
     ----------
@@ -34,6 +35,19 @@ class Router(wiring.Component):
     idle : out, 1 bit. No flit is inside.
     """
 
+    # At an edge of the mesh, the ports toward it do not exist.
+    i_north: stream.Interface
+    i_east: stream.Interface
+    i_south: stream.Interface
+    i_west: stream.Interface
+    i_local: stream.Interface
+    o_north: stream.Interface
+    o_east: stream.Interface
+    o_south: stream.Interface
+    o_west: stream.Interface
+    o_local: stream.Interface
+    idle: Signal
+
     def __init__(self, params: ArrayParams, x: int, y: int) -> None:
         self.params, self.x, self.y = params, x, y
         present = {"north": y > 0, "east": x < params.columns - 1, "south": y < params.rows - 1,
@@ -44,7 +58,7 @@ class Router(wiring.Component):
                          | {f"i_{name}": In(stream.Signature(flit)) for name in self.ports}
                          | {f"o_{name}": Out(stream.Signature(flit)) for name in self.ports})
 
-    def _ways(self, target: Value, source: str) -> dict[str, Value]:
+    def _ways(self, target: StructView, source: str) -> dict[str, Value]:
         """Which outputs a flit from ``source`` needs."""
         x, y, host = self.x, self.y, target.host
         within = (target.x0 <= x) & (x <= target.x1)
@@ -88,7 +102,8 @@ class Router(wiring.Component):
         m.d.comb += self.idle.eq(~Cat(busy).any())
         return m
 
-    def _arbitrate(self, m: Module, name: str, asking: list[tuple[str, Value, Value]], heads: dict[str, stream.Interface]) -> None:
+    def _arbitrate(self, m: Module, name: str, asking: list[tuple[str, Value, Value]],
+                   heads: dict[str, stream.Interface]) -> None:
         """Give the output to one of the inputs that ask; the one served last comes last next time."""
         output = getattr(self, f"o_{name}")
         if not asking:

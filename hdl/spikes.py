@@ -1,20 +1,21 @@
 """The spike unit: turns updated rows of neurons into packets for their destinations."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import memory, stream, wiring
+from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.access import AccessBus
+from spikeloom.hdl.access import AccessBus, AccessInterface
+from spikeloom.hdl.component import SHALLOW, Component, ram
 from spikeloom.hdl.layouts import Kind, flit_layout, row_layout, spikes_layout, struct
-from spikeloom.hdl.neuron_memory import SHALLOW
 from spikeloom.memories import Memory, memory_specs
 from spikeloom.params import ArrayParams
 
 
-class SpikeUnit(wiring.Component):
+class SpikeUnit(Component):
     """Sends every row to each destination of its list: spikes in one packet, or potentials in one packet a bit plane.
 
-    Empty packets are not sent. A destination costs two cycles, and one more for each further plane; a row two more.
+    A destination costs two cycles, and one more for each plane after the first; a row two more. A packet that would be empty
+    is not sent, but costs its cycle.
 
     Members
     -------
@@ -24,6 +25,12 @@ class SpikeUnit(wiring.Component):
     idle : out, 1 bit. Nothing is inside.
     bus : :class:`AccessBus`, in. Serves FANOUT and DESTINATIONS.
     """
+
+    i: stream.Interface
+    o: stream.Interface
+    end: Signal
+    idle: Signal
+    bus: AccessInterface
 
     def __init__(self, params: ArrayParams) -> None:
         self.params = params
@@ -38,9 +45,8 @@ class SpikeUnit(wiring.Component):
         entries = {}
         for kind, address, valid in ((Memory.FANOUT, row.row, self.i.valid), (Memory.DESTINATIONS, index, self.i.valid)):
             depth = specs[kind].span
-            m.submodules[kind.name.lower()] = store = memory.Memory(
-                shape=struct(specs[kind].entry), depth=depth, init=[],
-                attrs={"ram_style": "distributed" if depth <= 2 * SHALLOW else "block"})
+            m.submodules[kind.name.lower()] = store = ram(
+                struct(specs[kind].entry), depth, block=depth > 2 * SHALLOW)
             read, write = store.read_port(), store.write_port()
             chosen = self.bus.memory == kind
             m.d.comb += [read.addr.eq(Mux(valid, address, self.bus.address)), write.addr.eq(self.bus.address),
@@ -66,9 +72,8 @@ class SpikeUnit(wiring.Component):
             self.idle.eq(~self.i.valid),
         ]
         with m.FSM():
-            with m.State("LOOKUP"):  # the row's address is at the table
-                with m.If(self.i.valid):
-                    m.next = "BEGIN"
+            with m.State("LOOKUP"), m.If(self.i.valid):  # the row's address is at the table
+                m.next = "BEGIN"
             with m.State("BEGIN"):
                 m.d.sync += [index.eq(fanout.start), plane.eq(0)]
                 with m.If(fanout.valid):

@@ -1,11 +1,13 @@
 """Synapse memory: banks of words, a whole row of cells from each bank in a cycle."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, signed
-from amaranth.lib import data, memory, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.fields import bits_for
-from spikeloom.hdl.access import AccessBus
+from spikeloom.hdl.access import AccessBus, AccessInterface
+from spikeloom.hdl.component import Component, ram
+from spikeloom.hdl.layouts import ArrayView
 from spikeloom.memories import Memory, memory_specs
 from spikeloom.params import ArrayParams
 
@@ -20,7 +22,7 @@ def sum_shape(params: ArrayParams) -> Shape:
     return signed(params.weight_bits + adder_levels(params))
 
 
-class Synapses(wiring.Component):
+class Synapses(Component):
     """Reads one word of each bank that fires, and adds the banks' cells lane by lane.
 
     ``sums[lane] = Σ_bank cell[bank][word[bank]][lane]`` over the banks with ``fire``; without any, ``sums`` stays as it is and
@@ -30,9 +32,13 @@ class Synapses(wiring.Component):
     -------
     fire : in, 1 bit a bank.
     word_0 … : in. Word to read in each bank.
-    sums : out, an array of signed sums, ``LATENCY`` cycles after ``fire``.
+    sums : out, an array of signed sums, ``latency`` cycles after ``fire``.
     bus : :class:`AccessBus`, in. Serves SYNAPSES; a read passes through the adders.
     """
+
+    fire: Signal
+    sums: ArrayView
+    bus: AccessInterface
 
     def __init__(self, params: ArrayParams) -> None:
         self.params = params
@@ -56,12 +62,11 @@ class Synapses(wiring.Component):
             m.d.comb += fire.eq(1 << parts.bank)
         cells = []
         for bank in range(params.banks):
-            m.submodules[f"bank_{bank}"] = store = memory.Memory(
-                shape=params.chunks * chunk_bits, depth=params.words, init=[], attrs={"ram_style": "block"})
+            m.submodules[f"bank_{bank}"] = store = ram(params.chunks * chunk_bits, params.words, block=True)
             write = store.write_port(granularity=chunk_bits)
             m.d.comb += [write.addr.eq(parts.word), write.data.eq(self.bus.data[:chunk_bits].replicate(params.chunks)),
                          write.en.eq(Mux(self.bus.write & chosen & (parts.bank == bank), 1 << parts.chunk, 0))]
-            # The register with its reset is the block RAM's own output latch: a bank that does not fire beside one that does gives 0.
+            # The register with its reset is the block RAM's own output latch: a silent bank beside one that fires gives 0.
             read = store.read_port(domain="comb")
             row = Signal(params.chunks * chunk_bits, name=f"row_{bank}", reset_less=True)
             m.d.comb += read.addr.eq(Mux(self.bus.read, parts.word, getattr(self, f"word_{bank}")))
@@ -74,7 +79,8 @@ class Synapses(wiring.Component):
             depth = 0
             while len(level) > 1:
                 depth += 1
-                sums = [Signal(signed(params.weight_bits + depth), name=f"sum_{lane}_{depth}_{i}") for i in range(len(level) // 2)]
+                shape = signed(params.weight_bits + depth)
+                sums = [Signal(shape, name=f"sum_{lane}_{depth}_{i}") for i in range(len(level) // 2)]
                 m.d.sync += [total.eq(level[2 * i] + level[2 * i + 1]) for i, total in enumerate(sums)]
                 level = list(sums)
             m.d.comb += self.sums[lane].eq(level[0])

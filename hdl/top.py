@@ -5,13 +5,14 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.axi import LiteBus, RegisterBank
+from spikeloom.hdl.component import Component
 from spikeloom.hdl.hostport import HostPort
 from spikeloom.hdl.mesh import Mesh
 from spikeloom.packets import WORD_BITS
 from spikeloom.params import ArrayParams
 
 
-class Top(wiring.Component):
+class Top(Component):
     """Spikeloom with the canonical port names of Xilinx's tools, all in the clock domain of ``aclk``.
 
     Members
@@ -22,6 +23,17 @@ class Top(wiring.Component):
     m_axis_* : answers, AXI4-Stream, 64 bits.
     s_axi_* : registers, AXI4-Lite.
     """
+
+    aclk: Signal
+    aresetn: Signal
+    s_axis_tdata: Signal
+    s_axis_tvalid: Signal
+    s_axis_tready: Signal
+    s_axis_tlast: Signal
+    m_axis_tdata: Signal
+    m_axis_tvalid: Signal
+    m_axis_tready: Signal
+    m_axis_tlast: Signal
 
     def __init__(self, params: ArrayParams) -> None:
         self.params = params
@@ -55,7 +67,7 @@ class Top(wiring.Component):
             *(getattr(registers, name).eq(getattr(port, name))
               for name in ("busy", "faults", "took_spikes", "gave_spikes", "stalled")),
         ]
-        for name, member in registers.bus.signature.members.items():
+        for name, member in LiteBus().members.items():
             inner, outer = getattr(registers.bus, name), getattr(self, f"s_axi_{name}")
-            m.d.comb += inner.eq(outer) if member.flow == In else outer.eq(inner)
+            m.d.comb += inner.eq(outer) if member.flow == Out else outer.eq(inner)
         return m

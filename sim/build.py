@@ -21,6 +21,7 @@ from pathlib import Path
 
 from spikeloom.errors import MachineError
 from spikeloom.params import ArrayParams
+from spikeloom.sim.share import share_modules
 
 TOP = "spikeloom"
 HARNESS = Path(__file__).with_name("harness.cpp")
@@ -124,7 +125,7 @@ def verilator_library(verilog: str, cache: Path | None = None) -> Path:
     MachineError, with the end of the tools' output, when they fail or are missing.
     """
     root = _verilator_root()
-    text = for_simulation(verilog)
+    text = for_simulation(share_modules(verilog, TOP))
     flags = " ".join(_VERILATOR_FLAGS)
     parts = [text, HARNESS.read_text(), importlib.metadata.version("verilator"), flags]
 

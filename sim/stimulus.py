@@ -191,7 +191,7 @@ class _Builder:
                 if used + len(entries) < params.destinations and entry is not None:
                     entries.append(entry)
             if entries:
-                rng.shuffle(entries)  # type: ignore[arg-type]  # a list is shuffled in place
+                rng.shuffle(entries)
                 for i, entry in enumerate(entries):
                     table[used + i] = record.pack(**entry, last=int(i == len(entries) - 1))
                 fanout[row] = self.specs[Memory.FANOUT].entry.pack(start=used, valid=1)

@@ -324,8 +324,11 @@ def place(*row: int) -> dict[str, Any]:
     ({"ticks_per_step": 5}, "ticks_per_step must be 1 to 4, not 5"),
     (part((2, 0), Memory.BIAS, [0]), r"Core \(2, 0\) lies outside the 2 × 2 mesh"),
     (part((0, 0), Memory.AXONS, [0]), r"Core \(0, 0\): this array has no memory AXONS"),
-    (part((0, 0), Memory.BIAS, np.zeros(99)), r"BIAS holds 16 entries, not shape \(99,\)"),
-    (part((1, 0), Memory.BIAS, [[0]]), r"BIAS holds 16 entries, not shape \(1, 1\)"),
+    (part((0, 0), Memory.BIAS, np.zeros(99)), r"BIAS holds 16 entries, not uint64 of shape \(99,\)"),
+    (part((1, 0), Memory.BIAS, [[0]]), r"BIAS holds 16 entries, not uint64 of shape \(1, 1\)"),
+    ({"memories": {(0, 0): {Memory.BIAS: np.zeros(3, np.int64)}}}, r"BIAS holds 16 entries, not int64 of shape \(3,\)"),
+    (part((1, 1), Memory.CLASSES, [(2 << 12) + 1]), r"Core \(1, 1\): current_gain of class 0 is 2\.000244140625; gains lie in \[0, 2\]"),
+    (part((1, 1), Memory.CLASSES, [(2 << 12), 0, 3 << 26]), r"Core \(1, 1\): membrane_gain of class 1 is 3\.0; gains lie in"),
     (part((1, 0), Memory.BIAS, [1 << 24]), r"Core \(1, 0\): an entry of BIAS exceeds 24 bits"),
     ({"inputs": (InputMap("p", (1,), ROUTE),)}, r"must have different names, not \['p', 'p'\]"),
     ({"inputs": (InputMap("in", (1,), ROUTE[:, :6]),)}, r"Input 'in': routes have shape \(1, 6\), not \(n, 7\)"),
@@ -340,6 +343,9 @@ def place(*row: int) -> dict[str, Any]:
     (place(2, 0, 0, 0), "Population 'p': column must be 0 to 1, not 2 to 2"),
     (place(0, 2, 0, 0), "Population 'p': row must be 0 to 1, not 2 to 2"),
     (place(0, 0, 16, 0), "Population 'p': neuron must be 0 to 15, not 16 to 16"),
+    (place(0, 0, 0, 64), "Population 'p': output must be"),
+    (place(0, 0, 0, -2), "Population 'p': output must be"),
+    ({"populations": tuple(PopulationMap(name, (1,), 0, True, PLACES, np.ones(1)) for name in "pq")}, "share an output"),
 ])
 def test_an_unsound_image_cannot_be_made(changes: dict[str, Any], message: str) -> None:
     sound: dict[str, Any] = {"params": SMALL, "memories": {}, "inputs": (InputMap("in", (1,), ROUTE),),

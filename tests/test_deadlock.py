@@ -1,9 +1,10 @@
 """The mesh cannot deadlock by routing: proved by exhaustion over the router's own route function.
 
-A flit waits in an input queue of a router, a *channel*, for room in the queues behind the outputs that it needs. Dally and Seitz (IEEE
-Trans. Computers C-36, 1987): if the graph of these waits has no cycle, some waiting flit can always move, provided that whoever stands
-at the end of a way takes what it is sent. So there are three things to show: the graph has no cycle, whatever bits a flit carries; the
-elaborated router sends flits where the route function says; and a core takes flits while nobody takes its own.
+A flit waits in an input queue of a router, a *channel*, for room in the queues behind the outputs that it needs. Dally and
+Seitz (IEEE Trans. Computers C-36, 1987): if the graph of these waits has no cycle, some waiting flit can always move,
+provided that whoever stands at the end of a way takes what it is sent. So there are three things to show: the graph has no
+cycle, whatever bits a flit carries; the elaborated router sends flits where the route function says; and a core takes flits
+while nobody takes its own.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def mesh(columns: int, rows: int, router: type[Router] = Drawn) -> dict[Place, R
 
 
 def every_target(params: ArrayParams, host: bool = True) -> SimpleNamespace:
-    """Every bit pattern of a flit's target, rectangles or not, one array a field; ``host`` False leaves out those for the host."""
+    """Every bit pattern of a flit's target, rectangles or not, one array a field, and last (with ``host``) the host."""
     bits = (params.x_bits, params.x_bits, params.y_bits, params.y_bits)
     fields = [part.ravel() for part in np.indices([1 << count for count in bits])]
     if host:
@@ -61,8 +62,8 @@ def every_target(params: ArrayParams, host: bool = True) -> SimpleNamespace:
 
 def ways(router: Router, source: str, targets: SimpleNamespace) -> dict[str, Bools]:
     """The router's own route function, on arrays in place of signals: which outputs a flit from ``source`` needs."""
-    target: Any = targets
-    return {name: np.broadcast_to(way, targets.host.shape) for name, way in router._ways(target, source).items()}
+    asked: Any = router
+    return {name: np.broadcast_to(way, targets.host.shape) for name, way in asked._ways(targets, source).items()}
 
 
 def behind(place: Place, output: str) -> Channel | None:
@@ -129,7 +130,7 @@ def deliver(routers: dict[Place, Router], channels: list[Channel], start: Channe
     """Copies of a flit from ``start`` that reach each core, and the host, for every target: int64 (targets,)."""
     nothing = np.zeros(len(targets.host), np.int64)
     inside: dict[Channel, npt.NDArray[np.int64]] = {start: nothing + 1}
-    cores, host = {place: nothing for place in routers}, nothing
+    cores, host = dict.fromkeys(routers, nothing), nothing
     for place, source in channels[channels.index(start):]:
         if (place, source) not in inside:
             continue
@@ -153,7 +154,8 @@ def test_every_rectangle_is_reached_once_from_everywhere(columns: int, rows: int
     channels = order(waits(routers))
     for start in [HOST, *((place, "local") for place in routers)]:
         targets = every_target(params, host=start != HOST)
-        sound = ~targets.host & (targets.x0 <= targets.x1) & (targets.y0 <= targets.y1) & (targets.x1 < columns) & (targets.y1 < rows)
+        sound = ~targets.host & (targets.x0 <= targets.x1) & (targets.x1 < columns)
+        sound &= (targets.y0 <= targets.y1) & (targets.y1 < rows)
         assert np.count_nonzero(sound) == columns * (columns + 1) * rows * (rows + 1) // 4
         cores, host = deliver(routers, channels, start, targets)
         np.testing.assert_array_equal(host, targets.host)
@@ -167,7 +169,7 @@ def test_every_rectangle_is_reached_once_from_everywhere(columns: int, rows: int
 @pytest.mark.parametrize("place", [(x, y) for y in range(3) for x in range(3)])
 def test_the_elaborated_router_sends_each_copy_once_where_the_function_says(place: Place) -> None:
     """All targets at all inputs, inputs and outputs pausing at random."""
-    router = Router(ArrayParams(columns=3, rows=3), *place)
+    router: Any = Router(ArrayParams(columns=3, rows=3), *place)
     targets = every_target(router.params, host=place != (0, 0))
     count = len(targets.host)
     queues = {source: list(range(count)) for source in router.ports}
@@ -206,7 +208,7 @@ def test_the_elaborated_router_sends_each_copy_once_where_the_function_says(plac
                 return
         raise AssertionError(f"Flits are still inside after {40 * count} cycles: {queues}")
 
-    simulator = Simulator(router)
+    simulator: Any = Simulator(router)
     simulator.add_clock(1e-8)
     simulator.add_testbench(bench)
     simulator.run()
@@ -216,12 +218,14 @@ def test_the_elaborated_router_sends_each_copy_once_where_the_function_says(plac
 
 @pytest.mark.parametrize("folds", [1, 2])
 def test_a_core_takes_flits_while_nobody_takes_its_own(folds: int) -> None:
-    """Every neuron spikes, the way out is shut for good, and spikes and entries to write still go in, one or more every eight cycles."""
+    """Every neuron spikes, the way out is shut for good, and spikes and entries to write still go in, each within 8 cycles."""
     params = ArrayParams(lanes=4, banks=2, words=16, axons=16, entries=16, block=8, folds=folds, destinations=4, delay_depth=256)
-    core = Core(params)
+    core: Any = Core(params)
     rng = random.Random(3)
-    spikes = [{"kind": Kind.SPIKES, "payload": rng.choice([255, rng.randrange(256)]) | rng.randrange(params.axon_blocks) << params.block
-               | int(rng.random() < 0.1) << params.block + params.block_bits} for _ in range(300)]
+    spikes = []
+    for _ in range(300):
+        mask, block, late = rng.choice([255, rng.randrange(256)]), rng.randrange(params.axon_blocks), rng.random() < 0.1
+        spikes.append({"kind": Kind.SPIKES, "payload": mask | block << params.block | late << params.block + params.block_bits})
     entries = [{"kind": Kind.DATA, "payload": rng.randrange(1 << 20)} for _ in range(30)]
     met: Counter[str] = Counter()
 
@@ -259,7 +263,7 @@ def test_a_core_takes_flits_while_nobody_takes_its_own(folds: int) -> None:
         assert ctx.get(core.o.valid)
         assert not ctx.get(core.idle)  # its own spikes are still there
 
-    simulator = Simulator(core)
+    simulator: Any = Simulator(core)
     simulator.add_clock(1e-8)
     simulator.add_testbench(bench)
     simulator.run()

@@ -11,7 +11,7 @@ TICK     End the running tick once everything has arrived; then ``count - 1`` mo
          ``period`` is the number of ticks in a step, less one. ``end``: the last of them ends a sample: its
          spikes reach the host but no core, waiting spikes are dropped, and every neuron starts from zero in the
          next tick. ``mark``: answer MARK when the last of them has been updated.
-WRITE    Write ``count`` entries of ``memory`` from ``address`` on, in each core of the rectangle.
+WRITE    Once the array is quiet, write ``count`` entries of ``memory`` from ``address`` on, in each core of the rectangle.
 READ     Read ``count`` entries from core (x0, y0): answered by as many DATA words.
 RESET    Start from zero: as ``end``, and also forget axons added to the running tick.
 ECHO     Answer ECHO with the same payload, and the clock, once everything before it has been done.

@@ -1,0 +1,363 @@
+"""Single components of the gateware in Amaranth's simulator, with random waits on every port, against references in plain Python.
+
+The traffic units: queue, router, axons, lists. The arithmetic ones are in ``test_units_core.py``.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+
+from spikeloom.hdl.axons import AxonUnit, BankExpander, DelaySlots, ListWalker
+from spikeloom.hdl.layouts import Kind, flit_layout, spikes_layout, struct
+from spikeloom.hdl.queue import Queue
+from spikeloom.hdl.router import Router
+from spikeloom.memories import Memory, memory_specs
+from spikeloom.params import ArrayParams
+from tests.units import Process, Taker, feed, send, settle, simulate
+
+PARAMS = ArrayParams(lanes=8, banks=2, words=32, block=8, delays=4, delay_depth=4, destinations=16)
+PAUSES = [(0.0, 0.0), (0.0, 0.7), (0.7, 0.0), (0.5, 0.5)]
+
+
+# Queue.
+
+@pytest.mark.parametrize("depth", [2, 8])
+@pytest.mark.parametrize("pauses", PAUSES)
+def test_a_queue_keeps_order_and_fills(depth: int, pauses: tuple[float, float]) -> None:
+    rng = random.Random(depth)
+    sent = [rng.randrange(1 << 9) for _ in range(300)]
+    queue = Queue(9, depth)
+    taker = Taker(queue.o, rng, pauses[1])
+    full = Counter[str]()
+
+    async def watch(ctx: Any) -> None:
+        while True:
+            _, _, ready, valid = await ctx.tick().sample(queue.i.ready, queue.o.valid)
+            full["full"] += not ready
+            full["empty"] += not valid
+
+    async def done(ctx: Any) -> None:
+        await feed(queue.i, sent, rng, pauses[0])(ctx)
+        while len(taker.found) < len(sent):
+            await ctx.tick()
+
+    simulate(queue, done, background=[taker.run, watch])
+    assert taker.payloads == sent
+    if pauses == (0.0, 0.7):
+        assert full["full"] > 50, "the queue was never full"
+    if pauses == (0.7, 0.0):
+        assert full["empty"] > 50, "the queue was never empty"
+    if pauses == (0.0, 0.0):  # a payload a cycle, each later by the latency
+        assert [cycle for cycle, _ in taker.found] == list(range(Queue.LATENCY, len(sent) + Queue.LATENCY))
+
+
+def test_a_queue_holds_exactly_its_depth() -> None:
+    queue = Queue(4, 4)
+
+    async def fill(ctx: Any) -> None:
+        for i in range(4):
+            assert ctx.get(queue.i.ready)
+            await send(ctx, queue.i, i)
+        assert not ctx.get(queue.i.ready)
+
+    simulate(queue, fill)
+
+
+@pytest.mark.parametrize("depth", [0, 1, 3, 12])
+def test_a_queue_of_an_odd_depth_is_refused(depth: int) -> None:
+    with pytest.raises(ValueError, match=f"Queue depth must be a power of two of at least 2, not {depth}"):
+        Queue(1, depth)
+
+
+# Routers: a mesh of them.
+
+class Routers(wiring.Component):
+    """Routers of a mesh, connected as in hdl.mesh, with their local ports open."""
+
+    def __init__(self, params: ArrayParams) -> None:
+        self.params = params
+        self.routers = {(x, y): Router(params, x, y) for y in range(params.rows) for x in range(params.columns)}
+        super().__init__({})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        for (x, y), router in self.routers.items():
+            m.submodules[f"router_{x}_{y}"] = router
+            if (x + 1, y) in self.routers:
+                wiring.connect(m, router.o_east, self.routers[x + 1, y].i_west)  # type: ignore[attr-defined]  # one per port
+                wiring.connect(m, self.routers[x + 1, y].o_west, router.i_east)  # type: ignore[attr-defined]  # the same
+            if (x, y + 1) in self.routers:
+                wiring.connect(m, router.o_south, self.routers[x, y + 1].i_north)  # type: ignore[attr-defined]  # the same
+                wiring.connect(m, self.routers[x, y + 1].o_north, router.i_south)  # type: ignore[attr-defined]  # the same
+        return m
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(1, 1), (3, 3), (4, 2)])
+@pytest.mark.parametrize("pause", [0.0, 0.5])
+def test_every_flit_reaches_each_core_of_its_rectangle_once(columns: int, rows: int, pause: float) -> None:
+    params = ArrayParams(columns=columns, rows=rows, lanes=8, banks=2, words=32, block=8)
+    rng = random.Random(f"{columns}/{rows}/{pause}")
+    mesh, layout = Routers(params), flit_layout(params)
+    places = list(mesh.routers)
+    per_source = 40
+
+    def traffic(number: int, to_host: bool) -> list[dict[str, Any]]:
+        flits = []
+        for i in range(per_source):
+            (x0, x1), (y0, y1) = (sorted(rng.choices(range(size), k=2)) for size in (columns, rows))
+            flits.append({"payload": number * 256 + i, "kind": Kind.SPIKES, "target": {
+                "x0": x0, "x1": x1, "y0": y0, "y1": y1, "host": int(to_host and rng.random() < 0.3)}})
+        return flits
+
+    host = mesh.routers[0, 0]
+    inputs = [(host.i_west, traffic(0, False))]  # type: ignore[attr-defined]  # ports are made by name
+    inputs += [(router.i_local, traffic(1 + n, True)) for n, router in enumerate(mesh.routers.values())]  # type: ignore[attr-defined]
+    takers = {place: Taker(router.o_local, rng, pause) for place, router in mesh.routers.items()}  # type: ignore[attr-defined]
+    west = Taker(host.o_west, rng, pause)  # type: ignore[attr-defined]  # as above
+    expected: dict[Any, Counter[int]] = {place: Counter() for place in [*places, "host"]}
+    for _, flits in inputs:
+        for flit in flits:
+            target = flit["target"]
+            reached = ["host"] if target["host"] else [
+                (x, y) for x, y in places if target["x0"] <= x <= target["x1"] and target["y0"] <= y <= target["y1"]]
+            for place in reached:
+                expected[place][layout.const(flit).as_bits()] += 1
+    met = Counter[str]()
+
+    async def watch(ctx: Any) -> None:
+        idle = [router.idle for router in mesh.routers.values()]  # type: ignore[attr-defined]  # as above
+        while True:
+            _, _, *quiet = await ctx.tick().sample(*idle)
+            met["busy" if not all(quiet) else "idle"] += 1
+
+    async def done(ctx: Any) -> None:
+        wanted = sum(counter.total() for counter in expected.values())
+        while sum(len(taker.found) for taker in [*takers.values(), west]) < wanted:
+            await ctx.tick()
+        await ctx.tick().repeat(10)
+        assert all(ctx.get(router.idle) for router in mesh.routers.values())  # type: ignore[attr-defined]  # as above
+
+    copies = sum(counter.total() for counter in expected.values())
+    feeders = [feed(stream, flits, rng, pause) for stream, flits in inputs]
+    # The busiest link carries no more than all copies, at one a cycle that nobody pauses, and a hop is a cycle.
+    simulate(mesh, *feeders, done, background=[watch, west.run, *(taker.run for taker in takers.values())],
+             limit=int((copies + 50) / (1 - pause) * (1 if pause == 0 else 2)))
+    for place, taker in takers.items():
+        assert Counter(taker.payloads) == expected[place], f"core {place}"
+    assert Counter(west.payloads) == expected["host"]
+    assert met["busy"] > per_source
+    if pause:
+        assert sum(taker.refused for taker in takers.values()) > 50, "no core ever made a flit wait"
+    if columns > 1:
+        assert copies > 2 * len(inputs) * per_source, "flits hardly branched"
+        bound = max(counter.total() for counter in expected.values())
+        assert max(cycle for taker in takers.values() for cycle, _ in taker.found) > bound, "no two flits ever wanted one core at once"
+
+
+# Axons.
+
+def spikes(mask: int, block: int, delay: int = 0) -> dict[str, int]:
+    """A packet; ``delay`` as stored."""
+    return {"mask": mask, "block": block, "delay": delay}
+
+
+def bank_lists(packets: list[dict[str, int]], params: ArrayParams) -> list[Counter[int]]:
+    """Axon numbers within each bank that packets hit."""
+    found = [Counter[int]() for _ in range(params.banks)]
+    for packet in packets:
+        for bit in range(params.block):
+            if packet["mask"] >> bit & 1:
+                axon = packet["block"] * params.block + bit
+                found[axon % params.banks][axon // params.banks] += 1
+    return found
+
+
+@pytest.mark.parametrize("banks", [1, 2, 8])
+@pytest.mark.parametrize("pause", [0.0, 0.6])
+def test_axons_come_in_their_tick_and_in_their_bank(banks: int, pause: float) -> None:
+    """Packets of many ticks, delayed by up to ``delays`` − 1 of them; a slot's depth is not exceeded."""
+    params = ArrayParams(lanes=8, banks=banks, words=32, block=8, delays=4, delay_depth=40)
+    rng = random.Random(f"{banks}/{pause}")
+    unit = AxonUnit(params)
+    takers = [Taker(getattr(unit, f"o_{bank}"), rng, pause) for bank in range(banks)]
+    met = Counter[str]()
+    due: dict[int, list[dict[str, int]]] = {}
+
+    async def ticks(ctx: Any) -> None:
+        for tick in range(20):
+            for _ in range(rng.choice([0, 1, 30])):
+                packet = spikes(rng.randrange(256), rng.randrange(params.axon_blocks), rng.choice([0, 0, 1, 2, 3]))
+                due.setdefault(tick + packet["delay"], []).append(packet)
+                met["delayed"] += packet["delay"] > 0
+                ctx.set(unit.i.payload, packet)
+                ctx.set(unit.i.valid, 1)
+                ready = False
+                while not ready:
+                    _, _, ready, overflow = await ctx.tick().sample(unit.i.ready, unit.overflow)
+                    met["refused"] += not ready
+                    assert not overflow
+                ctx.set(unit.i.valid, 0)
+                while rng.random() < pause:
+                    await ctx.tick()
+            await settle(ctx, unit.idle)
+            expected = bank_lists(due.get(tick, []), params)
+            for bank, taker in enumerate(takers):
+                assert Counter(taker.payloads) == expected[bank], f"tick {tick}, bank {bank}"
+                taker.found.clear()
+            met["empty"] += not due.get(tick)
+            ctx.set(unit.tick, 1)
+            await ctx.tick()
+            ctx.set(unit.tick, 0)
+
+    simulate(unit, ticks, background=[taker.run for taker in takers])
+    assert met["delayed"] > 20
+    assert met["empty"] > 0
+    assert met["refused"] > 0, "the banks' queues were never full"
+
+
+def test_clearing_forgets_delayed_packets() -> None:
+    unit = AxonUnit(PARAMS)
+    takers = [Taker(getattr(unit, f"o_{bank}"), random.Random(1)) for bank in range(2)]
+
+    async def run(ctx: Any) -> None:
+        for delay in (1, 2, 3):
+            await send(ctx, unit.i, spikes(0xFF, 1, delay))
+        await settle(ctx, unit.idle)
+        ctx.set(unit.clear, 1)
+        await ctx.tick()
+        ctx.set(unit.clear, 0)
+        for _ in range(5):
+            ctx.set(unit.tick, 1)
+            await ctx.tick()
+            ctx.set(unit.tick, 0)
+            await ctx.tick().repeat(20)
+
+    simulate(unit, run, background=[taker.run for taker in takers])
+    assert not any(taker.found for taker in takers)
+
+
+@pytest.mark.parametrize("depth", [3, 4])
+def test_a_slot_holds_its_depth_and_says_when_it_loses_a_packet(depth: int) -> None:
+    params = ArrayParams(lanes=8, banks=2, words=32, block=8, delays=4, delay_depth=depth)
+    slots = DelaySlots(params)
+    taker = Taker(slots.o, random.Random(2), 0.5)
+    overflows = 0
+
+    async def run(ctx: Any) -> None:
+        nonlocal overflows
+        for i in range(depth + 2):
+            ctx.set(slots.i.payload, spikes(i + 1, 0, 2))
+            ctx.set(slots.i.valid, 1)
+            _, _, overflow = await ctx.tick().sample(slots.overflow)
+            overflows += overflow
+        ctx.set(slots.i.valid, 0)
+        for _ in range(2):
+            await settle(ctx, slots.idle)
+            assert not taker.found
+            ctx.set(slots.tick, 1)
+            await ctx.tick()
+            ctx.set(slots.tick, 0)
+        await settle(ctx, slots.idle)
+
+    simulate(slots, run, background=[taker.run])
+    assert overflows == 2
+    assert [payload & 0xFF for payload in taker.payloads] == list(range(1, depth + 1))
+
+
+def test_an_expander_gives_an_axon_a_cycle_without_a_gap() -> None:
+    rng = random.Random(3)
+    expander = BankExpander(PARAMS)
+    width = expander.width
+    sent = [{"mask": rng.randrange(1, 1 << width), "block": rng.randrange(8)} for _ in range(100)]
+    taker = Taker(expander.o, rng)
+
+    async def run(ctx: Any) -> None:
+        await feed(expander.i, sent, rng)(ctx)
+        await settle(ctx, expander.idle)
+
+    simulate(expander, run, background=[taker.run])
+    expected = [word["block"] * width + bit for word in sent for bit in range(width) if word["mask"] >> bit & 1]
+    assert taker.payloads == expected
+    first, last = taker.found[0][0], taker.found[-1][0]
+    assert last - first == len(expected) - 1
+
+
+# Lists.
+
+LISTS = ArrayParams(lanes=8, banks=2, words=32, block=8, folds=4, axons=16, entries=64)
+
+
+@pytest.mark.parametrize("pauses", PAUSES)
+def test_a_walker_follows_lists_in_order(pauses: tuple[float, float]) -> None:
+    rng = random.Random(f"{pauses}")
+    specs = memory_specs(LISTS)
+    axon_layout, entry_layout = (struct(specs[memory].entry) for memory in (Memory.AXONS, Memory.ENTRIES))
+    counts = [0, 1, 2, 1, 0, 3, 5, 1, 0, 0, 7, 4, 1, 2, 3, 1]
+    axons = [{"start": rng.randrange(64 - count), "base": rng.randrange(4), "count": count} for count in counts]
+    entries = [{"word": rng.randrange(32), "fold": rng.randrange(4)} for _ in range(64)]
+    order = [rng.randrange(16) for _ in range(120)]
+    walker = ListWalker(LISTS, axon_layout, entry_layout)
+    taker = Taker(walker.o, rng, pauses[1])
+    expected = [entry_layout.const({"word": entries[i]["word"], "fold": (entries[i]["fold"] + axons[axon]["base"]) % 4}).as_bits()
+                for axon in order for i in range(axons[axon]["start"], axons[axon]["start"] + axons[axon]["count"])]
+
+    async def tables(ctx: Any) -> None:
+        """Synchronous memories."""
+        while True:
+            _, _, axon, entry = await ctx.tick().sample(walker.axon_address, walker.entry_address)
+            ctx.set(walker.axon, axons[axon])
+            ctx.set(walker.entry, entries[entry])
+
+    async def run(ctx: Any) -> None:
+        await feed(walker.i, order, rng, pauses[0])(ctx)
+        await settle(ctx, walker.idle)
+
+    simulate(walker, run, background=[taker.run, tables])
+    assert taker.payloads == expected
+
+
+def test_a_walker_gives_an_entry_a_cycle_between_axons_that_wait() -> None:
+    specs = memory_specs(LISTS)
+    walker = ListWalker(LISTS, struct(specs[Memory.AXONS].entry), struct(specs[Memory.ENTRIES].entry))
+    taker = Taker(walker.o, random.Random(4))
+
+    async def tables(ctx: Any) -> None:
+        while True:
+            _, _, axon, entry = await ctx.tick().sample(walker.axon_address, walker.entry_address)
+            ctx.set(walker.axon, {"start": axon, "base": 0, "count": 1 + axon % 3})
+            ctx.set(walker.entry, {"word": entry % 32, "fold": 0})
+
+    async def run(ctx: Any) -> None:
+        await feed(walker.i, [i % 16 for i in range(64)], random.Random(5))(ctx)
+        await settle(ctx, walker.idle)
+
+    simulate(walker, run, background=[taker.run, tables])
+    assert len(taker.found) == sum(1 + i % 16 % 3 for i in range(64))
+    assert taker.found[-1][0] - taker.found[0][0] == len(taker.found) - 1
+
+
+def test_payloads_pack_as_the_contract_says() -> None:
+    """A layout made of a record has the record's places."""
+    rng = np.random.default_rng(6)
+    for spec in memory_specs(LISTS).values():
+        values = {field.name: int(rng.integers(field.low, field.high + 1)) for field in spec.entry}
+        assert struct(spec.entry).const(values).as_bits() == int(spec.entry.pack(**values))
+    assert spikes_layout(PARAMS).size == PARAMS.block + PARAMS.block_bits + PARAMS.delay_bits
+
+
+def test_a_simulation_that_does_not_end_is_a_failure() -> None:
+    queue = Queue(1, 2)
+
+    async def never(ctx: Any) -> None:
+        await settle(ctx, queue.o.valid, 10_000)
+
+    waiting: Process = never
+    with pytest.raises(pytest.fail.Exception, match="1 of 1 processes were not done after 100 cycles"):
+        simulate(queue, waiting, limit=100)

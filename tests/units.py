@@ -1,0 +1,130 @@
+"""Stimulus for components in Amaranth's simulator: streams with random waits on both sides, written once.
+
+A stream is fed by :func:`feed` and emptied by :class:`Taker`; the taker also watches the rules of ``lib.stream``: a payload that waits
+stays as it is, and is not withdrawn. Every simulation has a limit in cycles.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+import pytest
+from amaranth.hdl import Elaboratable
+from amaranth.sim import Simulator
+
+from spikeloom.memories import Memory
+
+Process = Callable[[Any], Awaitable[None]]
+PERIOD = 1e-6
+
+
+def simulate(component: Elaboratable, *processes: Process, background: Iterable[Process] = (), limit: int = 20_000) -> None:
+    """Run until every process has ended; ``background`` ones need not end. Fails after ``limit`` cycles."""
+    simulator = Simulator(component)
+    simulator.add_clock(PERIOD)
+    left = len(processes)
+
+    def counted(process: Process) -> Process:
+        async def run(ctx: Any) -> None:
+            nonlocal left
+            await process(ctx)
+            left -= 1
+        return run
+
+    for process in processes:
+        simulator.add_testbench(counted(process))
+    for process in background:
+        simulator.add_testbench(process, background=True)
+    simulator.run_until(limit * PERIOD)
+    if left:
+        pytest.fail(f"{left} of {len(processes)} processes were not done after {limit} cycles")
+
+
+def bits(value: Any) -> int:
+    """A payload as a number."""
+    return int(value.as_bits()) if hasattr(value, "as_bits") else int(value)
+
+
+def feed(stream: Any, payloads: Iterable[Any], rng: random.Random, pause: float = 0.0) -> Process:
+    """Send payloads, with random pauses between them; a payload offered stays until it is taken."""
+    async def run(ctx: Any) -> None:
+        for payload in payloads:
+            while rng.random() < pause:
+                await ctx.tick()
+            await send(ctx, stream, payload)
+    return run
+
+
+async def send(ctx: Any, stream: Any, payload: Any) -> None:
+    """Send one payload."""
+    ctx.set(stream.payload, payload)
+    ctx.set(stream.valid, 1)
+    ready = False
+    while not ready:
+        _, _, ready = await ctx.tick().sample(stream.ready)
+    ctx.set(stream.valid, 0)
+
+
+class Taker:
+    """Takes payloads, with random pauses; ``found`` holds (cycle, payload as a number), ``refused`` the cycles in which one waited."""
+
+    def __init__(self, stream: Any, rng: random.Random, pause: float = 0.0) -> None:
+        self.stream, self.rng, self.pause = stream, rng, pause
+        self.found: list[tuple[int, int]] = []
+        self.refused = 0
+
+    @property
+    def payloads(self) -> list[int]:
+        """What came, in order."""
+        return [payload for _, payload in self.found]
+
+    async def run(self, ctx: Any) -> None:
+        """A background process."""
+        cycle, waiting = 0, None
+        while True:
+            ready = self.rng.random() >= self.pause
+            ctx.set(self.stream.ready, ready)
+            _, _, valid, value = await ctx.tick().sample(self.stream.valid, self.stream.payload)
+            if waiting is not None:
+                assert valid, "a payload was withdrawn before it was taken"
+                assert bits(value) == waiting, "a payload changed before it was taken"
+            waiting = bits(value) if valid and not ready else None
+            if valid and ready:
+                self.found.append((cycle, bits(value)))
+            self.refused += bool(valid and not ready)
+            cycle += 1
+
+
+async def settle(ctx: Any, signal: Any, cycles: int = 2000) -> None:
+    """Wait for a signal to be 1 at a clock edge."""
+    for _ in range(cycles):
+        _, _, value = await ctx.tick().sample(signal)
+        if value:
+            return
+    pytest.fail(f"{signal!r} did not come within {cycles} cycles")
+
+
+async def write(ctx: Any, bus: Any, memory: Memory, address: int, data: int) -> None:
+    """Write an entry over an access bus."""
+    ctx.set(bus.memory, int(memory))
+    ctx.set(bus.address, address)
+    ctx.set(bus.data, data)
+    ctx.set(bus.write, 1)
+    await ctx.tick()
+    ctx.set(bus.write, 0)
+    ctx.set(bus.memory, 15)
+
+
+async def read(ctx: Any, bus: Any, memory: Memory, address: int, cycles: int = 8) -> int:
+    """Read an entry over an access bus."""
+    ctx.set(bus.memory, int(memory))
+    ctx.set(bus.address, address)
+    ctx.set(bus.read, 1)
+    await ctx.tick()
+    ctx.set(bus.read, 0)
+    await ctx.tick().repeat(cycles)
+    value = int(ctx.get(bus.value))
+    ctx.set(bus.memory, 15)
+    return value
