@@ -1,47 +1,68 @@
-# make demo       the main job on real input
-# make test       lint, types and the tests
-# make test-all   those, and the heavier runs
-# make clean      forget the environment and everything built
-# Each installs what it needs: Debian packages when they are missing, the rest into .venv.
+# make demo: the digits example on the simulated array.  make test: lint, types, tests.  make test-all: also the slow ones.
+# Everything is installed into .venv; caches of generated and compiled designs lie in build/cache.
 
-PYTHON ?= python3
-BIN := .venv/bin
-# Simulators and Verilog are built once and kept here.
-export SPIKELOOM_CACHE ?= $(CURDIR)/build/cache
-export PIP_DISABLE_PIP_VERSION_CHECK = 1
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
 
-.PHONY: demo test test-all check tests system clean
+# The first Python on the path that the project supports; PYTHON=… chooses another.
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
+	if command -v $$p >/dev/null && $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+	then command -v $$p; break; fi; done)
+VENV := .venv
+BIN := $(VENV)/bin
+export SPIKELOOM_CACHE := $(CURDIR)/build/cache
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-demo: .venv/demo
+.PHONY: demo test test-all lint clean
+demo: build/installed-demo
 	$(BIN)/spikeloom demo --out build/demo
 
-test: check tests
+test: lint
+	$(BIN)/pytest -n 2 -m "not slow"
 
-test-all: check
-	$(BIN)/python -m pytest -n 2
+test-all: lint
+	$(BIN)/pytest -n 2
 
-check: .venv/dev
+lint: build/installed-dev build/tools
 	$(BIN)/ruff check .
-	MYPYPATH=src $(BIN)/mypy -p spikeloom
-
-tests: .venv/dev | system
-	$(BIN)/python -m pytest -n 2 -m "not slow"
-
-# Icarus simulates the cocotb benches; the C++ compiler, make and perl build the compiled simulation.
-system:
-	@sh tools/system.sh
-
-.venv/created:
-	$(PYTHON) -m venv .venv
-	touch $@
-
-.venv/demo: .venv/created pyproject.toml | system
-	$(BIN)/python -m pip install --quiet --editable ".[compile,cli,rtl,data]"
-	touch $@
-
-.venv/dev: .venv/demo pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable ".[dev]"
-	touch $@
+	$(BIN)/mypy -p spikeloom
+	$(BIN)/mypy examples
 
 clean:
-	rm -rf .venv build
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# The stamps make a second call quick; a changed pyproject.toml installs again. dev contains demo.
+build/installed-demo: pyproject.toml | $(BIN)/python build/compiler
+	if [[ ! build/installed-dev -nt pyproject.toml ]]; then $(BIN)/pip install --quiet -e '.[demo]'; fi
+	touch $@
+
+build/installed-dev: pyproject.toml | $(BIN)/python build/compiler
+	$(BIN)/pip install --quiet -e '.[dev]'
+	touch $@
+
+$(BIN)/python:
+	if [[ -z "$(PYTHON)" ]]; then echo "No Python 3.11 or newer with venv was found: install one, or give PYTHON=…" >&2; exit 1; fi
+	"$(PYTHON)" -m venv $(VENV)
+
+# Verilator compiles its simulations with g++, make and perl.
+build/compiler:
+	mkdir -p build
+	$(call need,g++,g++)
+	$(call need,perl,perl)
+	touch $@
+
+# cocotb's benches run under Icarus.
+build/tools:
+	mkdir -p build
+	$(call need,iverilog,iverilog)
+	touch $@
+
+# need(program, Debian package): install it if it is missing and we may, else say how to get it.
+define need
+	if ! command -v $(1) >/dev/null; then \
+		if [[ $$(id -u) == 0 ]] && command -v apt-get >/dev/null; then \
+			DEBIAN_FRONTEND=noninteractive; export DEBIAN_FRONTEND; apt-get -qq update && apt-get -qq -y install $(2); \
+		else echo "$(1) was not found: install it (Debian, Ubuntu: sudo apt-get install $(2))" >&2; exit 1; fi; \
+	fi
+endef

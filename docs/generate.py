@@ -96,8 +96,9 @@ def presets() -> str:
 def profiles() -> str:
     """The exporter profiles."""
     rows = [(f"`{profile.name}`", _step(profile), profile.integrator, ">" if profile.strict else "≥", _reset(profile),
-             "r·x" if profile.per_step else "dt·r·x", profile.precision) for profile in PROFILES.values()]
-    return table(("profile", "dt", "integrator", "spike if v … θ", "reset", "IF adds", "reference in"), rows)
+             "r·x" if profile.per_step else "dt·r·x", "yes" if profile.several else "no", profile.precision)
+            for profile in PROFILES.values()]
+    return table(("profile", "dt", "integrator", "spike if v … θ", "reset", "IF adds", "may repeat", "reference in"), rows)
 
 
 def _step(profile: Profile) -> str:
@@ -120,7 +121,8 @@ def rules() -> str:
                                     f"`reset`: {profile.reset_help}") if text]
         if profile.choose_input:
             needed.append("`norm_input`: for LIF and LI, whether the framework scaled their input by 1 − β")
-        asks = f" *Asks for* {'; '.join(needed)}." if needed else ""
+        verb = "May ask for" if profile.integrator == "rockpool" or profile.choose_input else "Asks for"
+        asks = f" *{verb}* {'; '.join(needed)}." if needed else ""
         parts.append(f"- **{profile.name}**: {profile.description}{asks}\n")
     return "".join(parts)
 

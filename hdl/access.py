@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.component import Component
 from spikeloom.hdl.layouts import COUNT_BITS, MEMORY_BITS, Kind, address_layout, flit_layout
-from spikeloom.memories import ADDRESS_BITS, memory_specs
+from spikeloom.memories import ADDRESS_BITS, Memory, memory_specs
 from spikeloom.params import DATA_BITS, ArrayParams
 
 
@@ -43,12 +43,14 @@ def forward(m: Module, bus: AccessInterface, owner: AccessInterface) -> None:
 
 #: Cycles from ``read`` to a settled ``value``. The longest way, through the adders of eight synapse banks, takes half of them.
 READ_CYCLES = 8
+#: The same for every other memory.
+TABLE_CYCLES = 2
 
 
 class AccessUnit(Component):
     """Serves ADDRESS, DATA and READ packets one access after another; addresses count up.
 
-    A write takes a cycle, a read ``READ_CYCLES`` + 1. An address that does not exist is not written, is read as 0, and raises
+    A write takes a cycle, a read ``TABLE_CYCLES`` + 1, of a synapse word ``READ_CYCLES`` + 1. An address that does not exist is not written, is read as 0, and raises
     ``fault``.
 
     Members
@@ -88,6 +90,7 @@ class AccessUnit(Component):
         m = Module()
         remaining = Signal(COUNT_BITS)
         timer = Signal(range(READ_CYCLES + 1))
+        wait = Mux(self.bus.memory == Memory.SYNAPSES, READ_CYCLES, TABLE_CYCLES)
         place = address_layout()(self.i.payload.payload[: address_layout().size])
         exists = Signal()
         m.d.comb += [exists.eq(self._exists()), self.bus.data.eq(self.i.payload.payload)]
@@ -104,13 +107,13 @@ class AccessUnit(Component):
                     m.d.comb += [self.bus.write.eq(exists), self.fault.eq(~exists)]
                     m.d.sync += self.bus.address.eq(self.bus.address + 1)
                 with m.Case(Kind.READ):
-                    m.d.sync += [remaining.eq(self.i.payload.payload), timer.eq(READ_CYCLES)]
+                    m.d.sync += [remaining.eq(self.i.payload.payload), timer.eq(wait)]
         with m.Elif(timer != 0):
-            m.d.comb += self.bus.read.eq((timer == READ_CYCLES) & exists)
+            m.d.comb += self.bus.read.eq((timer == wait) & exists)
             m.d.sync += timer.eq(timer - 1)
         with m.Else():
             m.d.comb += self.o.valid.eq(1)
             with m.If(self.o.ready):
                 m.d.comb += self.fault.eq(~exists)
-                m.d.sync += [remaining.eq(remaining - 1), self.bus.address.eq(self.bus.address + 1), timer.eq(READ_CYCLES)]
+                m.d.sync += [remaining.eq(remaining - 1), self.bus.address.eq(self.bus.address + 1), timer.eq(wait)]
         return m

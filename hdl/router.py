@@ -115,6 +115,7 @@ class Router(Component):
             return
         last = Signal(range(len(asking)), name=f"last_{name}")
         chosen = Signal(range(len(asking)), name=f"chosen_{name}")
+        kept, waiting = Signal(range(len(asking)), name=f"kept_{name}"), Signal(name=f"waiting_{name}")
         count = len(asking)
         with m.Switch(last):
             for turn in range(count):
@@ -124,7 +125,10 @@ class Router(Component):
                         i = (turn + step) % count
                         with m.If(asking[i][1]):
                             m.d.comb += chosen.eq(i)
+        with m.If(waiting):  # what was offered stays
+            m.d.comb += chosen.eq(kept)
         m.d.comb += output.valid.eq(Cat(request for _, request, _ in asking).any())
+        m.d.sync += [kept.eq(chosen), waiting.eq(output.valid & ~output.ready)]
         with m.Switch(chosen):
             for i, (source, request, taken) in enumerate(asking):
                 with m.Case(i):

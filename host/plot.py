@@ -51,8 +51,8 @@ def raster(result: Result, sample: int = 0, inputs: Spikes | None = None) -> Any
             axis.set_ylim(array.shape[1] - 0.5, -0.5)
             axis.set_ylabel(f"{name}\nneuron")
         else:
-            for neuron in range(array.shape[1]):
-                axis.plot(np.arange(len(array)), array[:, neuron], label=str(neuron))
+            for number, line in enumerate(array.T):
+                axis.plot(np.arange(len(array)), line, label=str(number))
             axis.set_ylabel(f"{name}\npotential")
             axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="x-small")
     axes[-1].set_xlim(-0.5, max(len(array) for _, _, array in panels) - 0.5)

@@ -5,13 +5,15 @@ The traffic units: queue, router, axons, lists. The arithmetic ones are in ``tes
 
 from __future__ import annotations
 
+import gc
 import random
+import warnings
 from collections import Counter
 from typing import Any
 
 import numpy as np
 import pytest
-from amaranth.hdl import Module
+from amaranth.hdl import Module, UnusedElaboratable
 from amaranth.lib import wiring
 
 from spikeloom.hdl.axons import AxonUnit, BankExpander, DelaySlots, ListWalker
@@ -72,8 +74,11 @@ def test_a_queue_holds_exactly_its_depth() -> None:
 
 @pytest.mark.parametrize("depth", [0, 1, 3, 12])
 def test_a_queue_of_an_odd_depth_is_refused(depth: int) -> None:
-    with pytest.raises(ValueError, match=f"Queue depth must be a power of two of at least 2, not {depth}"):
-        Queue(1, depth)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnusedElaboratable)  # what Amaranth says of a component that was never finished
+        with pytest.raises(ValueError, match=f"Queue depth must be a power of two of at least 2, not {depth}"):
+            Queue(1, depth)
+        gc.collect()
 
 
 # Routers: a mesh of them.
@@ -119,8 +124,10 @@ def test_every_flit_reaches_each_core_of_its_rectangle_once(columns: int, rows: 
     host = mesh.routers[0, 0]
     inputs = [(host.i_west, traffic(0, False))]  # type: ignore[attr-defined]  # ports are made by name
     inputs += [(router.i_local, traffic(1 + n, True)) for n, router in enumerate(mesh.routers.values())]  # type: ignore[attr-defined]
-    takers = {place: Taker(router.o_local, rng, pause) for place, router in mesh.routers.items()}  # type: ignore[attr-defined]
-    west = Taker(host.o_west, rng, pause)  # type: ignore[attr-defined]  # as above
+    # A router does not hold on to a choice that waits: it offers what its arbiter prefers in each cycle, to queues that look only once.
+    takers = {place: Taker(router.o_local, rng, pause, steady=False)  # type: ignore[attr-defined]  # as above
+              for place, router in mesh.routers.items()}
+    west = Taker(host.o_west, rng, pause, steady=False)  # type: ignore[attr-defined]  # as above
     expected: dict[Any, Counter[int]] = {place: Counter() for place in [*places, "host"]}
     for _, flits in inputs:
         for flit in flits:
@@ -179,21 +186,20 @@ def bank_lists(packets: list[dict[str, int]], params: ArrayParams) -> list[Count
     return found
 
 
-@pytest.mark.parametrize("banks", [1, 2, 8])
-@pytest.mark.parametrize("pause", [0.0, 0.6])
-def test_axons_come_in_their_tick_and_in_their_bank(banks: int, pause: float) -> None:
+@pytest.mark.parametrize(("banks", "pauses"), [(1, (0.0, 0.0)), (2, (0.0, 0.0)), (1, (0.6, 0.7)), (4, (0.0, 0.6))])
+def test_axons_come_in_their_tick_and_in_their_bank(banks: int, pauses: tuple[float, float]) -> None:
     """Packets of many ticks, delayed by up to ``delays`` − 1 of them; a slot's depth is not exceeded."""
-    params = ArrayParams(lanes=8, banks=banks, words=32, block=8, delays=4, delay_depth=40)
-    rng = random.Random(f"{banks}/{pause}")
+    params = ArrayParams(lanes=8, banks=banks, words=32, block=8, delays=4, delay_depth=128)
+    rng = random.Random(f"{banks}/{pauses}")
     unit = AxonUnit(params)
-    takers = [Taker(getattr(unit, f"o_{bank}"), rng, pause) for bank in range(banks)]
+    takers = [Taker(getattr(unit, f"o_{bank}"), rng, pauses[1]) for bank in range(banks)]
     met = Counter[str]()
     due: dict[int, list[dict[str, int]]] = {}
 
     async def ticks(ctx: Any) -> None:
-        for tick in range(20):
-            for _ in range(rng.choice([0, 1, 30])):
-                packet = spikes(rng.randrange(256), rng.randrange(params.axon_blocks), rng.choice([0, 0, 1, 2, 3]))
+        for tick in range(8):
+            for _ in range([0, 90, 1, 0, 90, 2, 0, 0][tick]):
+                packet = spikes(rng.randrange(256) | rng.randrange(256), rng.randrange(params.axon_blocks), rng.choice([0] * 8 + [1, 2, 3]))
                 due.setdefault(tick + packet["delay"], []).append(packet)
                 met["delayed"] += packet["delay"] > 0
                 ctx.set(unit.i.payload, packet)
@@ -204,7 +210,7 @@ def test_axons_come_in_their_tick_and_in_their_bank(banks: int, pause: float) ->
                     met["refused"] += not ready
                     assert not overflow
                 ctx.set(unit.i.valid, 0)
-                while rng.random() < pause:
+                while rng.random() < pauses[0]:
                     await ctx.tick()
             await settle(ctx, unit.idle)
             expected = bank_lists(due.get(tick, []), params)
@@ -302,7 +308,7 @@ def test_a_walker_follows_lists_in_order(pauses: tuple[float, float]) -> None:
     counts = [0, 1, 2, 1, 0, 3, 5, 1, 0, 0, 7, 4, 1, 2, 3, 1]
     axons = [{"start": rng.randrange(64 - count), "base": rng.randrange(4), "count": count} for count in counts]
     entries = [{"word": rng.randrange(32), "fold": rng.randrange(4)} for _ in range(64)]
-    order = [rng.randrange(16) for _ in range(120)]
+    order = [rng.randrange(16) for _ in range(50)]
     walker = ListWalker(LISTS, axon_layout, entry_layout)
     taker = Taker(walker.o, rng, pauses[1])
     expected = [entry_layout.const({"word": entries[i]["word"], "fold": (entries[i]["fold"] + axons[axon]["base"]) % 4}).as_bits()

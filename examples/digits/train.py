@@ -25,6 +25,7 @@ import numpy.typing as npt
 from spikeloom.host.digits import SPLIT_SEED, Digits, encode, load_digits
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 Weights = dict[str, Floats]
 
 HERE = Path(__file__).resolve().parent
@@ -57,7 +58,7 @@ def forward(weights: Weights, spikes: Floats) -> tuple[Floats, Floats, Floats]:
     return readout, before, fired
 
 
-def gradients(weights: Weights, spikes: Floats, labels: npt.NDArray[np.int64]) -> Weights:
+def gradients(weights: Weights, spikes: Floats, labels: Ints) -> Weights:
     """Gradient of the mean cross-entropy of the final potentials."""
     scores, before, fired = forward(weights, spikes)
     share = np.exp(SHARPNESS * (scores - scores.max(axis=1, keepdims=True)))
@@ -79,13 +80,14 @@ def gradients(weights: Weights, spikes: Floats, labels: npt.NDArray[np.int64]) -
     return made
 
 
-def moved(images: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDArray[np.int64]:
+def moved(images: Ints, rng: np.random.Generator) -> Ints:
     """Each image moved by −1, 0 or 1 pixel in both directions (no move half of the time)."""
     square = np.pad(images.reshape(-1, 8, 8), ((0, 0), (1, 1), (1, 1)))
     moves = rng.integers(0, 3, (len(images), 2))
     moves[rng.random(len(images)) < 0.5] = 1
     rows, columns = (moves[:, i, None] + np.arange(8) for i in (0, 1))
-    return square[np.arange(len(images))[:, None, None], rows[:, :, None], columns[:, None, :]].reshape(-1, 64)
+    shifted: Ints = square[np.arange(len(images))[:, None, None], rows[:, :, None], columns[:, None, :]].reshape(-1, 64)
+    return shifted
 
 
 def train(data: Digits, seed: int = SEED, epochs: int = EPOCHS) -> Weights:

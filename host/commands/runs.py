@@ -34,7 +34,7 @@ def run_command(image: Path, input_file: Path, machine: str, potentials: Any, re
         result = opened.run(spikes, potentials=potentials, record=record or None)
     if output is not None:
         save_result(result, output)
-    plain = {"image": loaded.digest(), "machine": machine, "output": None if output is None else str(output),
+    plain: dict[str, Any] = {"image": loaded.digest(), "machine": machine, "output": None if output is None else str(output),
              "spikes": {name: int(array.sum()) for name, array in result.spikes.items()},
              "cycles": None if result.cycles is None else np.atleast_1d(result.cycles).tolist(),
              "stats": {name: int(value) for name, value in result.stats.items()}}
