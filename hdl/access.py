@@ -50,8 +50,8 @@ TABLE_CYCLES = 2
 class AccessUnit(Component):
     """Serves ADDRESS, DATA and READ packets one access after another; addresses count up.
 
-    A write takes a cycle, a read ``TABLE_CYCLES`` + 1, of a synapse word ``READ_CYCLES`` + 1. An address that does not exist is not written, is read as 0, and raises
-    ``fault``.
+    A write takes a cycle, a read ``TABLE_CYCLES`` + 1, of a synapse word ``READ_CYCLES`` + 1. An address that does not exist is
+    not written, is read as 0, and raises ``fault``.
 
     Members
     -------

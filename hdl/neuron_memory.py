@@ -27,8 +27,7 @@ class NeuronMemory(Component):
     -------
     at_<memory>, at_<memory>_valid : in. Row to read, for each memory of STATES and CONSTANTS.
     <memory> : out. The entry of the row given a cycle before.
-    gains, rules : out, the two words of the class that NEURON_CLASS names; not while the bus points at CLASSES, as it does from
-        an access there until one elsewhere.
+    gains, rules : out, the two words of the class that NEURON_CLASS names, in the cycle in which it shows.
     write_row : in. Row to write.
     write_<state>, new_<state> : in. Enable and datum for each state memory.
     bus : :class:`AccessBus`, in. Serves the neuron memories for addresses of this column, and CLASSES, of which every column
@@ -43,6 +42,7 @@ class NeuronMemory(Component):
     bias: Signal
     reset: Signal
     neuron_class: Signal
+    at_neuron_class_valid: Signal
     gains: StructView
     rules: StructView
     write_row: Signal

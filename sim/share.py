@@ -18,7 +18,8 @@ _MODULE = re.compile(r"^(?:\(\*[^\n]*\*\)\n)*module (?P<name>\\\S+ |\w+) *\((?P<
                      re.MULTILINE | re.DOTALL)
 #: Names that Amaranth or Yosys numbered: the only ones in which alike modules differ.
 _NUMBERED = re.compile(r"\\\S*\$\d\S*(?= )")
-_INSTANCE = re.compile(r"^  (?P<module>\\\S+ |\w+) +(?P<name>\\\S+ +|\w+ *)\(\n(?P<ports>(?:    \.[^\n]*\n)+)  \);\n", re.MULTILINE)
+_INSTANCE = re.compile(r"^  (?P<module>\\\S+ |\w+) +(?P<name>\\\S+ +|\w+ *)\(\n"
+                       r"(?P<ports>(?:    \.[^\n]*\n)+)  \);\n", re.MULTILINE)
 _PORT = re.compile(r"^    \.(\\\S+|\w+)", re.MULTILINE)
 
 

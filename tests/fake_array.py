@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spikeloom.fields import Words, sign_extend
-from spikeloom.fields import Ints
+from spikeloom.fields import Ints, Words, sign_extend
 from spikeloom.memories import Memory, memory_specs
 from spikeloom.packets import COMMANDS, RESPONSES, Command, Fault, Response
 from spikeloom.params import ArrayParams

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from spikeloom.fields import Words
+from spikeloom.fields import Ints, Words
 from spikeloom.image import Core, Image, InputMap, PopulationMap
-from spikeloom.fields import Ints
 from spikeloom.memories import Control, Memory, class_records, destination_record, memory_specs, synapse_chunk
 from spikeloom.params import ArrayParams
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikeloom.errors import MachineError
-from spikeloom.image import Image
 from spikeloom.fields import Ints
+from spikeloom.image import Image
 from spikeloom.params import ArrayParams
 from spikeloom.sim.golden import GoldenMachine
 from spikeloom.sim.golden_run import rtz, saturate

@@ -185,7 +185,7 @@ def test_a_current_beyond_its_width_is_a_fault(transport: CompiledTransport) -> 
     for weight, shift, fits in ((-8, 20, True), (7, 20, True), (-8, 21, False), (4, 21, False), (3, 21, True)):
         driver.load(lone(SQUARE, [[weight]], [Neuron(shift=shift, spiking=0)]))
         if fits:
-            state = driver.run(np.ones((1, 1)), **{"potentials": "end", "record": ["core_0_0"]}).states["core_0_0"]
+            state = driver.run(np.ones((1, 1)), potentials="end", record=["core_0_0"]).states["core_0_0"]
             assert state.tolist() == [weight << shift]
         else:
             with pytest.raises(MachineError, match="CURRENT"):

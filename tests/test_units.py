@@ -1,6 +1,6 @@
 """Single components of the gateware in Amaranth's simulator, with random waits on every port, against references in plain Python.
 
-The traffic units: queue, router, axons, lists. The arithmetic ones are in ``test_units_core.py``.
+Here the queue, axons and lists; other units in the files beside this one.
 """
 
 from __future__ import annotations
@@ -13,16 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from amaranth.hdl import Module, UnusedElaboratable
-from amaranth.lib import wiring
+from amaranth.hdl import UnusedElaboratable
 
 from spikeloom.hdl.axons import AxonUnit, BankExpander, DelaySlots, ListWalker
-from spikeloom.hdl.layouts import Kind, flit_layout, spikes_layout, struct
+from spikeloom.hdl.layouts import spikes_layout, struct
 from spikeloom.hdl.queue import Queue
-from spikeloom.hdl.router import Router
 from spikeloom.memories import Memory, memory_specs
 from spikeloom.params import ArrayParams
-from tests.units import Process, Taker, feed, send, settle, simulate
+from tests.units import Process, Taker, feed, packed, send, settle, simulate
 
 PARAMS = ArrayParams(lanes=8, banks=2, words=32, block=8, delays=4, delay_depth=4, destinations=16)
 PAUSES = [(0.0, 0.0), (0.0, 0.7), (0.7, 0.0), (0.5, 0.5)]
@@ -79,93 +77,6 @@ def test_a_queue_of_an_odd_depth_is_refused(depth: int) -> None:
         with pytest.raises(ValueError, match=f"Queue depth must be a power of two of at least 2, not {depth}"):
             Queue(1, depth)
         gc.collect()
-
-
-# Routers: a mesh of them.
-
-class Routers(wiring.Component):
-    """Routers of a mesh, connected as in hdl.mesh, with their local ports open."""
-
-    def __init__(self, params: ArrayParams) -> None:
-        self.params = params
-        self.routers = {(x, y): Router(params, x, y) for y in range(params.rows) for x in range(params.columns)}
-        super().__init__({})
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        for (x, y), router in self.routers.items():
-            m.submodules[f"router_{x}_{y}"] = router
-            if (x + 1, y) in self.routers:
-                wiring.connect(m, router.o_east, self.routers[x + 1, y].i_west)  # type: ignore[attr-defined]  # one per port
-                wiring.connect(m, self.routers[x + 1, y].o_west, router.i_east)  # type: ignore[attr-defined]  # the same
-            if (x, y + 1) in self.routers:
-                wiring.connect(m, router.o_south, self.routers[x, y + 1].i_north)  # type: ignore[attr-defined]  # the same
-                wiring.connect(m, self.routers[x, y + 1].o_north, router.i_south)  # type: ignore[attr-defined]  # the same
-        return m
-
-
-@pytest.mark.parametrize(("columns", "rows"), [(1, 1), (3, 3), (4, 2)])
-@pytest.mark.parametrize("pause", [0.0, 0.5])
-def test_every_flit_reaches_each_core_of_its_rectangle_once(columns: int, rows: int, pause: float) -> None:
-    params = ArrayParams(columns=columns, rows=rows, lanes=8, banks=2, words=32, block=8)
-    rng = random.Random(f"{columns}/{rows}/{pause}")
-    mesh, layout = Routers(params), flit_layout(params)
-    places = list(mesh.routers)
-    per_source = 40
-
-    def traffic(number: int, to_host: bool) -> list[dict[str, Any]]:
-        flits = []
-        for i in range(per_source):
-            (x0, x1), (y0, y1) = (sorted(rng.choices(range(size), k=2)) for size in (columns, rows))
-            flits.append({"payload": number * 256 + i, "kind": Kind.SPIKES, "target": {
-                "x0": x0, "x1": x1, "y0": y0, "y1": y1, "host": int(to_host and rng.random() < 0.3)}})
-        return flits
-
-    host = mesh.routers[0, 0]
-    inputs = [(host.i_west, traffic(0, False))]  # type: ignore[attr-defined]  # ports are made by name
-    inputs += [(router.i_local, traffic(1 + n, True)) for n, router in enumerate(mesh.routers.values())]  # type: ignore[attr-defined]
-    # A router does not hold on to a choice that waits: it offers what its arbiter prefers in each cycle, to queues that look only once.
-    takers = {place: Taker(router.o_local, rng, pause, steady=False)  # type: ignore[attr-defined]  # as above
-              for place, router in mesh.routers.items()}
-    west = Taker(host.o_west, rng, pause, steady=False)  # type: ignore[attr-defined]  # as above
-    expected: dict[Any, Counter[int]] = {place: Counter() for place in [*places, "host"]}
-    for _, flits in inputs:
-        for flit in flits:
-            target = flit["target"]
-            reached = ["host"] if target["host"] else [
-                (x, y) for x, y in places if target["x0"] <= x <= target["x1"] and target["y0"] <= y <= target["y1"]]
-            for place in reached:
-                expected[place][layout.const(flit).as_bits()] += 1
-    met = Counter[str]()
-
-    async def watch(ctx: Any) -> None:
-        idle = [router.idle for router in mesh.routers.values()]  # type: ignore[attr-defined]  # as above
-        while True:
-            _, _, *quiet = await ctx.tick().sample(*idle)
-            met["busy" if not all(quiet) else "idle"] += 1
-
-    async def done(ctx: Any) -> None:
-        wanted = sum(counter.total() for counter in expected.values())
-        while sum(len(taker.found) for taker in [*takers.values(), west]) < wanted:
-            await ctx.tick()
-        await ctx.tick().repeat(10)
-        assert all(ctx.get(router.idle) for router in mesh.routers.values())  # type: ignore[attr-defined]  # as above
-
-    copies = sum(counter.total() for counter in expected.values())
-    feeders = [feed(stream, flits, rng, pause) for stream, flits in inputs]
-    # The busiest link carries no more than all copies, at one a cycle that nobody pauses, and a hop is a cycle.
-    simulate(mesh, *feeders, done, background=[watch, west.run, *(taker.run for taker in takers.values())],
-             limit=int((copies + 50) / (1 - pause) * (1 if pause == 0 else 2)))
-    for place, taker in takers.items():
-        assert Counter(taker.payloads) == expected[place], f"core {place}"
-    assert Counter(west.payloads) == expected["host"]
-    assert met["busy"] > per_source
-    if pause:
-        assert sum(taker.refused for taker in takers.values()) > 50, "no core ever made a flit wait"
-    if columns > 1:
-        assert copies > 2 * len(inputs) * per_source, "flits hardly branched"
-        bound = max(counter.total() for counter in expected.values())
-        assert max(cycle for taker in takers.values() for cycle, _ in taker.found) > bound, "no two flits ever wanted one core at once"
 
 
 # Axons.
@@ -311,7 +222,7 @@ def test_a_walker_follows_lists_in_order(pauses: tuple[float, float]) -> None:
     order = [rng.randrange(16) for _ in range(50)]
     walker = ListWalker(LISTS, axon_layout, entry_layout)
     taker = Taker(walker.o, rng, pauses[1])
-    expected = [entry_layout.const({"word": entries[i]["word"], "fold": (entries[i]["fold"] + axons[axon]["base"]) % 4}).as_bits()
+    expected = [packed(entry_layout, {"word": entries[i]["word"], "fold": (entries[i]["fold"] + axons[axon]["base"]) % 4})
                 for axon in order for i in range(axons[axon]["start"], axons[axon]["start"] + axons[axon]["count"])]
 
     async def tables(ctx: Any) -> None:
@@ -354,7 +265,7 @@ def test_payloads_pack_as_the_contract_says() -> None:
     rng = np.random.default_rng(6)
     for spec in memory_specs(LISTS).values():
         values = {field.name: int(rng.integers(field.low, field.high + 1)) for field in spec.entry}
-        assert struct(spec.entry).const(values).as_bits() == int(spec.entry.pack(**values))
+        assert packed(struct(spec.entry), values) == int(spec.entry.pack(**values))
     assert spikes_layout(PARAMS).size == PARAMS.block + PARAMS.block_bits + PARAMS.delay_bits
 
 

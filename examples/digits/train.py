@@ -9,8 +9,8 @@ step are the scores. With a = dt/τ, in every step, as Norse reads a NIR file (p
 
 Back-propagation through time with a surrogate for the spike's derivative, 1 / (1 + π |v − 1|)² (Zenke and Ganguli's
 SuperSpike, Neural Computation 30, 2018, in its scaled form), the reset taken as constant; Adam; cross-entropy of the final
-potentials. Images are moved by up to a pixel for training. No image of the test set is seen: every choice was made on held-back shares
-of the training images (--validate holds back a fifth).
+potentials. Images are moved by up to a pixel for training. No image of the test set is seen: every choice was made on
+held-back shares of the training images (--validate holds back a fifth).
 """
 
 from __future__ import annotations

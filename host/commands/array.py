@@ -40,12 +40,12 @@ def boards(as_json: bool) -> None:
     """The boards, and the arrays that are meant for them."""
     found = all_boards()
     arrays = {name: params.describe() | {"synthesis": synthesis(name) or None} for name, params in PRESETS.items()}
-    table = Table("array", "cores", "neurons", "synapse bits", "LUTs", "RAMB36", "board", "part", "clock")
+    table = Table("array", "cores", "neurons", "synapse bits", "LUTs", "RAMB36", "meant for", caption="– : not measured")
     for name, params in PRESETS.items():
         board = next((b for b in found.values() if name in b.arrays), None)
         size = synthesis(name)
         table.add_row(name, f"{params.columns} × {params.rows}", f"{params.cores * params.core_neurons:,}",
                       f"{params.cores * params.banks * params.words * params.lanes * params.weight_bits:,}",
-                      *(str(size.get(key, "not measured")) for key in ("luts", "ramb36")),
-                      *((board.name, board.part, f"{board.clock_mhz:g} MHz") if board else ("simulation only", "", "")))
+                      *(str(size.get(key, "–")) for key in ("luts", "ramb36")),
+                      f"{board.name} ({board.part}, {board.clock_mhz:g} MHz)" if board else "simulation")
     emit(as_json, {"boards": {name: dataclasses.asdict(board) for name, board in found.items()}, "arrays": arrays}, table)

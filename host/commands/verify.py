@@ -29,7 +29,8 @@ def verify(context: click.Context, cases: int, seed: int, first: int, processes:
         done.append(part)
     plain = joined(done, seed) | {"first": first, "seconds": round(time.monotonic() - start, 1)}
     text = [f"{plain['cases']} random cases from seed {seed}: {plain['differing']} differ ({plain['redrawn']} redrawn because "
-            f"their image would overflow). Compared: " + ", ".join(f"{count:,} {name}" for name, count in plain["compared"].items())]
+            f"their image would overflow). Compared: "
+            + ", ".join(f"{count:,} {name}" for name, count in plain["compared"].items())]
     for failure in plain["failures"]:
         text += [f"Case {failure['case']}: {failure['first']}", f"  again: {failure['again']}"]
     emit(as_json, plain, "\n".join(text))

@@ -1,0 +1,217 @@
+"""The neuron unit in Amaranth's simulator, with random waits, against DESIGN §2 in plain Python."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from spikeloom.hdl.layouts import row_layout
+from spikeloom.hdl.neurons import ROWS, NeuronUnit
+from spikeloom.hdl.queue import Queue
+from spikeloom.memories import Memory, class_records, memory_specs
+from spikeloom.params import ArrayParams
+from tests.units import Taker, read, settle, simulate, write
+
+PARAMS = ArrayParams(lanes=8, banks=2, words=8, block=8, delays=4, delay_depth=4, destinations=32, state_bits=16, classes=4,
+                     accumulator_bits=10, weight_bits=3)
+SPECS = memory_specs(PARAMS)
+
+
+def toward_zero(product: int, fraction: int) -> int:
+    return product >> fraction if product >= 0 else -(-product >> fraction)
+
+
+class Model:
+    """Neurons of a unit, one by one, from DESIGN §2."""
+
+    def __init__(self, rng: random.Random) -> None:
+        first, second = class_records(PARAMS)
+        one = 1 << PARAMS.gain_bits
+        self.classes = [{"current_gain": rng.choice([0, one // 2, one]), "membrane_gain": rng.choice([0, one * 7 // 8, one, 2 * one]),
+                         "shift": rng.randrange(4), "refractory": 0 if n == 2 else 2, "spiking": int(n != 3), "subtract": rng.randrange(2),
+                         "hold": n % 2, "phases": 1 if n == 2 else 3, "start": 2 * (n == 2)} for n in range(4)]
+        self.words = [int(record.pack(**{field.name: c[field.name] for field in record}))
+                      for c in self.classes for record in (first, second)]
+        count = PARAMS.core_neurons
+        self.constants = {
+            Memory.THRESHOLD: [rng.randrange(-50, 500) for _ in range(count)],
+            Memory.BIAS: [rng.choice([0, 0, 7, -7, 30000, -30000]) for _ in range(count)],
+            Memory.RESET: [rng.choice([0, 300, -300, 32767]) for _ in range(count)],
+            Memory.NEURON_CLASS: [n % 4 for n in range(count)]}
+        self.state = {memory: [0] * count for memory in (Memory.CURRENT, Memory.MEMBRANE, Memory.REFRACTORY)}
+        self.met = Counter[str]()
+
+    def update(self, n: int, total: int, tick: dict[str, int]) -> tuple[int, int]:
+        """One neuron's tick; returns whether it spikes, and whether it has a potential to send."""
+        c = self.classes[self.constants[Memory.NEURON_CLASS][n]]
+        u, v, wait = (0 if tick["fresh"] else self.state[memory][n] for memory in (Memory.CURRENT, Memory.MEMBRANE, Memory.REFRACTORY))
+        active = c["phases"] >> tick["phase"] & 1 and tick["age"] >= c["start"]
+        spike = 0
+        if active:
+            u = toward_zero(u * c["current_gain"], PARAMS.gain_bits) + (total << c["shift"])
+            exact = toward_zero(v * c["membrane_gain"], PARAMS.gain_bits) + u + self.constants[Memory.BIAS][n]
+            moved = min(32767, max(-32768, exact))
+            self.met["high" if exact > 32767 else "low" if exact < -32768 else "between"] += 1
+            self.met["overflow"] += not -32768 <= u <= 32767
+            reaches = c["spiking"] and moved >= self.constants[Memory.THRESHOLD][n]
+            spike = int(bool(reaches and not wait))
+            self.met["spike"] += spike
+            self.met["refractory"] += bool(reaches and wait)
+            reset = self.constants[Memory.RESET][n]
+            if spike:
+                v = min(32767, max(-32768, moved - reset)) if c["subtract"] else reset
+                wait = c["refractory"]
+            else:
+                self.met["hold"] += bool(c["hold"] and wait)
+                v = v if c["hold"] and wait else moved
+                wait = max(0, wait - 1)
+        else:
+            self.met["rest"] += 1
+        for memory, value in ((Memory.CURRENT, u), (Memory.MEMBRANE, v), (Memory.REFRACTORY, wait)):
+            self.state[memory][n] = value
+        return spike, int(bool(active and not c["spiking"]))
+
+
+async def load_neurons(ctx: Any, unit: NeuronUnit, model: Model) -> None:
+    """Write a model's constants, and garbage for its state."""
+    for address, value in enumerate(model.words):
+        await write(ctx, unit.bus, Memory.CLASSES, address, value)
+    for memory, values in model.constants.items():
+        for address, value in enumerate(values):
+            await write(ctx, unit.bus, memory, address, value & (1 << SPECS[memory].entry.bits) - 1)
+    for memory in model.state:
+        for address in range(PARAMS.core_neurons):
+            await write(ctx, unit.bus, memory, address, 0x2A)
+
+
+@pytest.mark.parametrize("pauses", [(0.0, 0.0), (0.3, 0.8)])
+def test_neurons_follow_the_equations(pauses: tuple[float, float]) -> None:
+    rng = random.Random(f"{pauses}")
+    unit, model, layout = NeuronUnit(PARAMS), Model(rng), row_layout(PARAMS)
+    taker = Taker(unit.o, rng, pauses[1])
+    expected: list[dict[str, Any]] = []
+
+    async def run(ctx: Any) -> None:
+        await load_neurons(ctx, unit, model)
+        for number in range(40):
+            tick = {"phase": rng.randrange(2), "age": min(number % 10, 15), "end": 0, "fresh": int(number % 10 == 0)}
+            ctx.set(unit.tick, tick)
+            for row in range(PARAMS.neuron_rows):
+                _, _, enabled = await ctx.tick().sample(unit.enable)
+                while not enabled or rng.random() < pauses[0]:
+                    _, _, enabled = await ctx.tick().sample(unit.enable)
+                sums = [rng.randrange(-200, 400) for _ in range(2)]
+                ctx.set(unit.valid, 1)
+                ctx.set(unit.number, row)
+                for column, total in enumerate(sums):
+                    ctx.set(unit.sums[column], total)
+                outcome = [model.update(2 * row + column, total, tick) for column, total in enumerate(sums)]
+                if any(spike or opened for spike, opened in outcome):
+                    expected.append({
+                        "row": row, "spikes": sum(spike << i for i, (spike, _) in enumerate(outcome)),
+                        "open": sum(opened << i for i, (_, opened) in enumerate(outcome)),
+                        "membrane": [model.state[Memory.MEMBRANE][2 * row + i] if opened else None
+                                     for i, (_, opened) in enumerate(outcome)]})
+                await ctx.tick()
+                ctx.set(unit.valid, 0)
+            await settle(ctx, unit.idle)
+        for memory, values in model.state.items():
+            for address, value in enumerate(values):
+                found = await read(ctx, unit.bus, memory, address, 1)
+                assert found == value & (1 << SPECS[memory].entry.bits) - 1, f"{memory.name} {address}"
+
+    simulate(unit, run, background=[taker.run])
+    found: list[Any] = [layout.from_bits(payload) for payload in taker.payloads]  # only potentials that are open mean anything
+    assert [{"row": row.row, "spikes": row.spikes, "open": row.open,
+             "membrane": [row.membrane[i] if row.open >> i & 1 else None for i in range(2)]} for row in found] == expected
+    for situation in ("high", "low", "spike", "refractory", "hold", "rest"):
+        assert model.met[situation] > 3, f"{situation}: {model.met}"
+    assert not model.met["overflow"]
+
+
+def test_neurons_answer_after_their_latency_and_take_a_row_a_cycle() -> None:
+    unit, model = NeuronUnit(PARAMS), Model(random.Random(9))
+    for values, value in ((model.constants[Memory.NEURON_CLASS], 0), (model.constants[Memory.THRESHOLD], -32768)):
+        values[:] = [value] * len(values)
+    first, second = class_records(PARAMS)
+    model.words[:2] = int(first.pack(membrane_gain=0)), int(second.pack(spiking=1, phases=1))
+    taker = Taker(unit.o, random.Random(1))
+    began: list[int] = []
+
+    async def watch(ctx: Any) -> None:
+        cycle = 0
+        while True:
+            _, _, valid = await ctx.tick().sample(unit.valid)
+            began.extend([cycle] * valid)
+            cycle += 1
+
+    async def run(ctx: Any) -> None:
+        await load_neurons(ctx, unit, model)
+        ctx.set(unit.tick, {"phase": 0, "age": 0, "end": 0, "fresh": 1})
+        ctx.set(unit.valid, 1)
+        for row in range(4):
+            ctx.set(unit.number, row)
+            await ctx.tick()
+        ctx.set(unit.valid, 0)
+        await settle(ctx, unit.idle)
+
+    simulate(unit, run, background=[taker.run, watch])
+    cycles = [at for at, _ in taker.found]
+    assert cycles == [at + NeuronUnit.LATENCY + Queue.LATENCY for at in began] == list(range(cycles[0], cycles[0] + 4))
+
+
+def test_neurons_ask_for_a_pause_before_their_queue_overflows() -> None:
+    """Rows come whenever ``enable`` lets them, and nobody takes any for a long time."""
+    unit, model = NeuronUnit(PARAMS), Model(random.Random(9))
+    first, second = class_records(PARAMS)
+    model.words = [int(first.pack()), int(second.pack(spiking=1, phases=1))] * 4
+    model.constants[Memory.THRESHOLD] = [-32768] * PARAMS.core_neurons
+    taker = Taker(unit.o, random.Random(1), 0.97)
+    sent = 0
+    stopped = False
+
+    async def run(ctx: Any) -> None:
+        nonlocal sent, stopped
+        await load_neurons(ctx, unit, model)
+        ctx.set(unit.tick, {"phase": 0, "age": 0, "end": 0, "fresh": 1})
+        enabled = 1
+        while sent < 60:
+            ctx.set(unit.valid, enabled)
+            ctx.set(unit.number, sent % PARAMS.neuron_rows)
+            sent += enabled
+            _, _, enabled = await ctx.tick().sample(unit.enable)
+            stopped = stopped or not enabled
+        ctx.set(unit.valid, 0)
+        await settle(ctx, unit.idle, 5000)
+
+    simulate(unit, run, background=[taker.run])
+    assert stopped
+    assert [payload & PARAMS.neuron_rows - 1 for payload in taker.payloads] == [i % PARAMS.neuron_rows for i in range(60)]
+    assert ROWS < 60
+
+
+def test_a_current_beyond_its_width_raises_overflow() -> None:
+    unit, model = NeuronUnit(PARAMS), Model(random.Random(9))
+    first, second = class_records(PARAMS)
+    model.words = [int(first.pack(current_gain=1 << 12)), int(second.pack(phases=1, shift=5))] * 4
+    raised: list[bool] = []
+
+    async def run(ctx: Any) -> None:
+        await load_neurons(ctx, unit, model)
+        for fresh, total in ((1, 1023), (0, 0), (0, 1), (1, -1024), (0, -1), (1, 1024)):
+            ctx.set(unit.tick, {"phase": 0, "age": 0, "end": 0, "fresh": fresh})
+            ctx.set(unit.sums[0], total)
+            ctx.set(unit.valid, 1)
+            await ctx.tick()
+            ctx.set(unit.valid, 0)
+            seen = 0
+            for _ in range(unit.LATENCY + 4):
+                _, _, overflow = await ctx.tick().sample(unit.overflow)
+                seen += overflow
+            raised.append(bool(seen))
+
+    simulate(unit, run, background=[Taker(unit.o, random.Random(1)).run])
+    assert raised == [False, False, True, False, True, True]
