@@ -14,7 +14,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = {"contract": ROOT / "src" / "spikeloom", "hdl": ROOT / "hdl", "host": ROOT / "host", "sim": ROOT / "sim"}
-FILES = {package: sorted(folder.glob("*.py")) for package, folder in FOLDERS.items()}
+#: The contract's folder links to the others, which are walked as themselves.
+FILES = {package: sorted(folder.glob("*.py") if package == "contract" else folder.rglob("*.py")) for package, folder in FOLDERS.items()}
 
 #: What a file may import when it is imported itself. ``contract`` stands for its modules, other names for themselves.
 AT_ONCE = {
@@ -35,6 +36,7 @@ EXCEPTIONS = {
     "contract/__init__.py": {"host", "sim"},               # the public names, each imported on first use
     "contract/machine.py": {"host"},                       # Result.raster() draws, late
     "host/cli.py": {"sim", "hdl", "amaranth"},             # reaches everything, inside a command
+    "host/commands/": {"sim", "hdl", "amaranth"},          # its commands, each late too
     "host/board.py": {"pynq"},                             # the only file that knows boards
     "sim/compiled.py": {"host"},                           # the one driver, over this transport
     "sim/cosim.py": {"host", "cocotb_tools"},              # the same; reads the runner's results
@@ -43,8 +45,10 @@ EXCEPTIONS = {
     "sim/cosim_server.py": {"cocotb", "cocotbext"},        # the same
     "sim/virtual.py": {"pynq", "host", "grpc"},            # the virtual board
 }
-#: Of these, what is allowed inside functions (or for type checkers) alone.
-NEVER_AT_ONCE = {"contract/__init__.py", "contract/machine.py", "host/cli.py", "host/board.py"}
+#: Extras that a folder imports at once, because it is itself imported late: ``cli.py`` alone imports the commands.
+AT_ONCE_TOO = {"host/commands/": {"click", "rich"}}
+#: Exceptions that are allowed inside functions (or for type checkers) alone.
+NEVER_AT_ONCE = {"contract/__init__.py", "contract/machine.py", "host/cli.py", "host/commands/", "host/board.py"}
 
 
 #: What a fresh ``import spikeloom`` must not bring.
@@ -52,7 +56,12 @@ HEAVY = {"amaranth", "nir", "h5py", "matplotlib", "click", "rich", "scipy", "skl
 
 
 def name_of(package: str, path: Path) -> str:
-    return f"{package}/{path.name}"
+    return f"{package}/{path.relative_to(FOLDERS[package])}"
+
+
+def rule_of(name: str) -> str:
+    """The name under which a file is an exception: its own, or its folder's."""
+    return name if name.count("/") < 2 else name.rpartition("/")[0] + "/"
 
 
 def kind(module: str) -> str:
@@ -87,13 +96,13 @@ def is_type_checking(node: ast.AST) -> bool:
 
 def violations(package: str, name: str, source: str) -> list[str]:
     """Imports of a file that the table does not allow."""
-    extra = EXCEPTIONS.get(name, set())
+    extra = EXCEPTIONS.get(rule_of(name), set())
     found = []
     for module, at_once in imports(ast.parse(source)):
-        allowed = AT_ONCE[package] | {""}
+        allowed = AT_ONCE[package] | AT_ONCE_TOO.get(rule_of(name), set()) | {""}
         if not at_once:
             allowed |= LATE[package] | extra
-        elif name not in NEVER_AT_ONCE:
+        elif rule_of(name) not in NEVER_AT_ONCE:
             allowed |= extra
         if kind(module) not in allowed:
             found.append(f"{name} imports {module}{'' if at_once else ' (late)'}")
@@ -105,6 +114,15 @@ def test_the_table_of_imports_is_kept() -> None:
              for text in violations(package, name_of(package, path), path.read_text())]
     assert not found, "\n".join(found)
     assert all(FILES.values())
+
+
+def test_commands_are_imported_by_the_command_line_alone_and_late() -> None:
+    for path in FILES["host"]:
+        name = name_of("host", path)
+        for module, at_once in imports(ast.parse(path.read_text())):
+            if module.startswith("spikeloom.host.commands") and rule_of(name) != "host/commands/":
+                assert name == "host/cli.py", name
+                assert not at_once, module
 
 
 @pytest.mark.parametrize(("package", "source", "culprit"), [
@@ -166,7 +184,7 @@ def test_importing_the_package_imports_nothing_heavy(module: str) -> None:
 
 def test_everything_that_runs_on_a_board_needs_numpy_alone() -> None:
     modules = [f"spikeloom.{path.stem}" for path in FILES["contract"] if path.stem != "__init__"] + [
-        f"spikeloom.host.{path.stem}" for path in FILES["host"] if path.stem not in ("__init__", "cli", "board")]
+        f"spikeloom.host.{path.stem}" for path in FOLDERS["host"].glob("*.py") if path.stem not in ("__init__", "cli", "board")]
     done = run_python(sys.executable, f"import sys, {', '.join(modules)}\nprint(*sys.modules)")
     assert done.returncode == 0, done.stderr
     heads = {name.partition(".")[0] for name in done.stdout.split()} - set(sys.stdlib_module_names)

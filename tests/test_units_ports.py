@@ -99,7 +99,7 @@ def test_registers_refuse_what_is_not_a_whole_word_for_control(pause: float) -> 
     simulate(bank, run, background=[watch])
 
 
-@pytest.mark.parametrize("cut", [1, 4, 9])
+@pytest.mark.parametrize("cut", [1, 3, 4])
 def test_a_reset_in_the_middle_of_a_packet_recovers(cut: int) -> None:
     """A host that dies within a packet resets the array and begins anew; memories keep what was written."""
     params = ArrayParams(lanes=4, banks=1, words=8, block=8, classes=2, destinations=2)

@@ -27,6 +27,8 @@ from spikeloom.machine import Result
 
 #: The array, its weights, and the population whose potentials are the scores.
 ARRAY, WEIGHT_BITS, SCORES = "pynq_z2", 8, "scores"
+#: Simulations that share the run with readings.
+PARTS = 4
 
 
 @dataclass(frozen=True)
@@ -120,16 +122,29 @@ def measure(machine: str, images: int | None) -> tuple[Measured, Spikes]:
     with waiting(f"Building the simulated {ARRAY} (a few minutes the first time, then kept)"):
         open(machine, image.params).close()
 
-    def run(**options: Any) -> Result:
+    def run(part: Spikes, **options: Any) -> Result:
         with open(machine, image.params) as rtl:
             rtl.load(image)
-            return rtl.run(spikes, **options)
+            return rtl.run(part, **options)
 
-    # Readings after every step take cycles of their own, so that cycles are counted in a run without them.
+    # Readings after every step take cycles of their own, so that cycles are counted in a run without them. Samples do not
+    # depend on each other: simulations in two threads share the long run.
     with waiting("Running the simulated RTL"), ThreadPoolExecutor(2) as pool:
-        read, plain = pool.submit(run, potentials="steps", record=everything), pool.submit(run)
-        rtl = read.result(), plain.result()
+        plain = pool.submit(run, spikes)
+        read = [pool.submit(run, part, potentials="steps", record=everything)
+                for part in np.array_split(spikes, min(PARTS, len(spikes)))]
+        rtl = joined([part.result() for part in read]), plain.result()
     return Measured(labels, about["steps"], scores, image, expected, *rtl, board_of(ARRAY)), spikes
+
+
+def joined(parts: list[Result]) -> Result:
+    """Runs of one image on consecutive samples as one run; statistics are summed."""
+    def together(arrays: list[dict[str, npt.NDArray[Any]]]) -> dict[str, npt.NDArray[Any]]:
+        return {name: np.concatenate([array[name] for array in arrays]) for name in arrays[0]}
+    cycles = np.concatenate([np.asarray(part.cycles) for part in parts])
+    stats = {name: sum(part.stats[name] for part in parts) for name in parts[0].stats}
+    return Result(parts[0].image, together([part.spikes for part in parts]), together([part.states for part in parts]), cycles,
+                  stats)
 
 
 def draw(result: Result, spikes: Spikes, folder: Path) -> Path:
