@@ -186,6 +186,7 @@ def _cached(cache: Path, kind: str, suffix: str, parts: list[str], make: Callabl
     sha = hashlib.sha256()
     for part in parts:
         sha.update(f"{len(part)}:{part}".encode())
+    cache = cache.absolute()  # the tools run in folders of their own
     entry = cache / f"{kind}-{sha.hexdigest()[:32]}{suffix}"
     if entry.exists():
         return entry
