@@ -80,7 +80,7 @@ def _check_population(image: Image, population: PopulationMap, specs: dict[Memor
     _within(f"{title}: column", population.column("x"), params.columns)
     _within(f"{title}: row", population.column("y"), params.rows)
     _within(f"{title}: neuron", population.column("neuron"), specs[Memory.MEMBRANE].span)
-    _within(f"{title}: output", population.column("output") + 1, params.output_blocks * params.block + 1)
+    _within(f"{title}: output", population.column("output"), params.output_blocks * params.block, low=-1)
 
 
 def _check_outputs(image: Image) -> None:
@@ -89,6 +89,6 @@ def _check_outputs(image: Image) -> None:
         raise ImageError("Two recorded neurons share an output: their spikes could not be told apart")
 
 
-def _within(what: str, values: Ints, limit: int) -> None:
-    if values.size and not (values.min() >= 0 and values.max() < limit):
-        raise ImageError(f"{what} must be 0 to {limit - 1}, not {values.min()} to {values.max()}")
+def _within(what: str, values: Ints, limit: int, low: int = 0) -> None:
+    if values.size and not (values.min() >= low and values.max() < limit):
+        raise ImageError(f"{what} must be {low} to {limit - 1}, not {values.min()} to {values.max()}")

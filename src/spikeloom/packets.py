@@ -18,8 +18,9 @@ ECHO     Answer ECHO with the same payload, and the clock, once everything befor
 ======== =======================================================================================
 
 DATA, MARK, ECHO, ERROR and STATUS words wait for the array to be quiet; SPIKES words come as they happen, before the MARK of
-their tick. ``tick`` numbers the updates since RESET from 0, modulo 2**16; ``cycles`` is a free-running clock. A READ beyond the
-memory answers ``count`` DATA words of 0 after the ERROR, so that the number of words never depends on the fault.
+their tick. ``tick`` numbers the updates since RESET from 0, modulo 2**16; ``cycles`` is a free-running clock. A READ beyond
+the memory answers DATA words of 0, so that the number of words never depends on the fault. ERROR words come before the STATUS of their
+packet; for a bad address, which only the core finds out, perhaps after answers to later commands, and with the code of a later one.
 """
 
 from __future__ import annotations
