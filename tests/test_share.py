@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 import spikeloom as sl
 from spikeloom.params import ArrayParams
-from spikeloom.sim.build import TOP, verilog_text
+from spikeloom.sim.build import TOP, verilator_library, verilog_text
 from spikeloom.sim.share import LARGE, share_modules
+from tests.loopback import VERILOG
 
 LEAF = """module \\t.{name} (\\a${n} , q);
   reg \\$auto$9{n}  = 0;
@@ -91,3 +94,10 @@ def test_the_shared_array_computes_what_the_golden_model_does() -> None:
         assert runs[0].spikes[name].any()
         np.testing.assert_array_equal(runs[0].spikes[name], runs[1].spikes[name])
         np.testing.assert_array_equal(runs[0].states[name], runs[1].states[name])
+
+
+def test_a_cache_may_be_named_from_where_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    library = verilator_library(VERILOG, Path("cache"))
+    assert library.is_absolute()
+    assert library.parent == tmp_path / "cache"
