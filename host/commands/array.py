@@ -47,5 +47,5 @@ def boards(as_json: bool) -> None:
         table.add_row(name, f"{params.columns} × {params.rows}", f"{params.cores * params.core_neurons:,}",
                       f"{params.cores * params.banks * params.words * params.lanes * params.weight_bits:,}",
                       *(str(size.get(key, "–")) for key in ("luts", "ramb36")),
-                      f"{board.name} ({board.part}, {board.clock_mhz:g} MHz)" if board else "simulation")
+                      board.name if board else "simulation")
     emit(as_json, {"boards": {name: dataclasses.asdict(board) for name, board in found.items()}, "arrays": arrays}, table)
