@@ -61,7 +61,6 @@ class MemorySpec:
     sizes: tuple[int, ...]
     entry: Record
     meaning: str
-    per_neuron: bool = False
 
     @property
     def span(self) -> int:
@@ -121,16 +120,16 @@ def class_records(params: ArrayParams) -> tuple[Record, Record]:
 
 def memory_specs(params: ArrayParams) -> dict[Memory, MemorySpec]:
     """Every memory of a core with these parameters."""
-    def spec(memory: Memory, sizes: dict[str, int], entry: Record, meaning: str, per_neuron: bool = False) -> MemorySpec:
+    def spec(memory: Memory, sizes: dict[str, int], entry: Record, meaning: str) -> MemorySpec:
         address = Record(*(Field(name, bits_for(size)) for name, size in sizes.items()))
         if address.bits > ADDRESS_BITS:
             raise ValueError(f"Memory {memory.name} needs {address.bits} address bits, more than {ADDRESS_BITS}")
         if entry.bits > DATA_BITS:
             raise ValueError(f"Entries of {memory.name} need {entry.bits} bits, more than {DATA_BITS}")
-        return MemorySpec(memory, address, tuple(sizes.values()), entry, meaning, per_neuron)
+        return MemorySpec(memory, address, tuple(sizes.values()), entry, meaning)
 
     def neuron(memory: Memory, field: Field, meaning: str) -> MemorySpec:
-        return spec(memory, {"column": params.neurons_per_cycle, "row": params.neuron_rows}, Record(field), meaning, True)
+        return spec(memory, {"column": params.neurons_per_cycle, "row": params.neuron_rows}, Record(field), meaning)
 
     state = params.state_bits
     words = [
