@@ -16,8 +16,8 @@ class AccessBus(wiring.Signature):
     """From the access unit to a component that owns memories.
 
     ``memory`` and ``address`` hold still during an access. ``write`` is one cycle long, with ``data``. ``read`` is one cycle
-    long; the owner of the memory shows its entry on ``value`` at the latest :data:`READ_CYCLES` later and until the address
-    changes; all others show 0.
+    long; the owner of the memory shows its entry on ``value`` at the latest :data:`TABLE_CYCLES` later (:data:`READ_CYCLES` for
+    SYNAPSES) and until the address changes; all others show 0.
     """
 
     def __init__(self) -> None:
