@@ -57,9 +57,11 @@ def memories(name: str) -> str:
 
 def records(params: ArrayParams) -> str:
     """The records inside CLASSES, SYNAPSES and CONTROL."""
-    first, second = class_records(params)
+    params = dataclasses.replace(params, currents=2)  # with what an array of one current lacks
+    first, second, third = class_records(params)
     rows: list[tuple[str, str]] = [
         ("`CLASSES`, part 0", bits(first)), ("`CLASSES`, part 1", bits(second)),
+        ("`CLASSES`, part 2, with two currents", bits(third)),
         ("`DESTINATIONS`", bits(destination_record(params))),
         ("`SYNAPSES`, a chunk", bits(synapse_chunk(params))),
         ("`CONTROL`, by index", " ".join(f"`{control.name}`\u00a0{int(control)}" for control in Control))]

@@ -93,6 +93,8 @@ class Core(Component):
             neurons.valid.eq(drain.valid), neurons.number.eq(drain.number), neurons.sums.eq(drain.sums),
             neurons.tick.eq(self.info), spikes.end.eq(self.info.end),
         ]
+        if params.currents > 1:
+            m.d.comb += neurons.second_sums.eq(drain.second_sums)
         wiring.connect(m, neurons.o, spikes.i)
 
         # One way out: spikes, or entries read; the two never come together.

@@ -8,12 +8,10 @@ from spikeloom.fields import bits_for
 from spikeloom.hdl.access import AccessBus, AccessInterface
 from spikeloom.hdl.component import SHALLOW, Component, ram
 from spikeloom.hdl.layouts import StructView, struct
-from spikeloom.memories import Memory, class_records, memory_specs
+from spikeloom.memories import Memory, class_records, memory_specs, state_memories
 from spikeloom.params import ArrayParams
 
-#: What a neuron's update changes.
-STATES = (Memory.CURRENT, Memory.MEMBRANE, Memory.REFRACTORY)
-#: What it only reads.
+#: What a neuron's update only reads; what it changes are the contract's ``state_memories``.
 CONSTANTS = (Memory.THRESHOLD, Memory.BIAS, Memory.RESET, Memory.NEURON_CLASS)
 
 
@@ -25,9 +23,10 @@ class NeuronMemory(Component):
 
     Members
     -------
-    at_<memory>, at_<memory>_valid : in. Row to read, for each memory of STATES and CONSTANTS.
+    at_<memory>, at_<memory>_valid : in. Row to read, for each memory of state and of CONSTANTS.
     <memory> : out. The entry of the row given a cycle before.
-    gains, rules : out, the two words of the class that NEURON_CLASS names, in the cycle in which it shows.
+    gains, rules, second : out, the words of the class that NEURON_CLASS names, in the cycle in which it shows; ``second`` where
+        neurons may have two currents.
     write_row : in. Row to write.
     write_<state>, new_<state> : in. Enable and datum for each state memory.
     bus : :class:`AccessBus`, in. Serves the neuron memories for addresses of this column, and CLASSES, of which every column
@@ -35,7 +34,6 @@ class NeuronMemory(Component):
     """
 
     # The rest of `at_…`, `write_…` and `new_…` is reached by name.
-    current: Signal
     membrane: Signal
     refractory: Signal
     threshold: Signal
@@ -45,6 +43,7 @@ class NeuronMemory(Component):
     at_neuron_class_valid: Signal
     gains: StructView
     rules: StructView
+    second: StructView
     write_row: Signal
     new_membrane: Signal
     bus: AccessInterface
@@ -53,13 +52,14 @@ class NeuronMemory(Component):
         self.params, self.column = params, column
         self.specs = memory_specs(params)
         row = bits_for(params.neuron_rows)
-        first, second = class_records(params)
-        members: dict[str, wiring.Member] = {"gains": Out(struct(first)), "rules": Out(struct(second)), "write_row": In(row),
-                                             "bus": In(AccessBus())}
-        for kind in STATES + CONSTANTS:
+        self.words = dict(zip(("gains", "rules", "second"), class_records(params), strict=False))  # by part; not all have the last
+        self.states = state_memories(params)
+        members: dict[str, wiring.Member] = {name: Out(struct(record)) for name, record in self.words.items()}
+        members |= {"write_row": In(row), "bus": In(AccessBus())}
+        for kind in self.states + CONSTANTS:
             name = kind.name.lower()
             members |= {f"at_{name}": In(row), f"at_{name}_valid": In(1), name: Out(self.shape(kind))}
-            if kind in STATES:
+            if kind in self.states:
                 members |= {f"write_{name}": In(1), f"new_{name}": In(self.shape(kind))}
         super().__init__(members)
 
@@ -76,7 +76,7 @@ class NeuronMemory(Component):
         here = Signal()
         m.d.comb += [bus_row.eq(self.bus.address >> column_field.bits),
                      here.eq(self.bus.address[: column_field.bits] == self.column)]
-        for kind in STATES + CONSTANTS:
+        for kind in self.states + CONSTANTS:
             name = kind.name.lower()
             chosen = here & (self.bus.memory == kind)
             m.submodules[name] = store = ram(
@@ -88,7 +88,7 @@ class NeuronMemory(Component):
                 entry.eq(read.data),
                 write.addr.eq(bus_row), write.data.eq(self.bus.data), write.en.eq(chosen & self.bus.write),
             ]
-            if kind in STATES:
+            if kind in self.states:
                 with m.If(getattr(self, f"write_{name}")):
                     m.d.comb += [write.addr.eq(self.write_row), write.data.eq(getattr(self, f"new_{name}")), write.en.eq(1)]
             with m.If(chosen):
@@ -97,13 +97,14 @@ class NeuronMemory(Component):
         return m
 
     def _classes(self, m: Module) -> None:
-        """Two small tables in LUT-RAM, read in the cycle in which they are needed."""
+        """Small tables in LUT-RAM, one for each word, read in the cycle in which they are needed."""
         part_field, index_field = self.specs[Memory.CLASSES].address
         index = self.bus.address[part_field.bits: part_field.bits + index_field.bits]
         chosen = self.bus.memory == Memory.CLASSES
         wanted = Signal()  # a row's class shows: the bus, which may still point here, has to wait
         m.d.sync += wanted.eq(self.at_neuron_class_valid)
-        for part, word in enumerate((self.gains, self.rules)):
+        for part, name in enumerate(self.words):
+            word: StructView = getattr(self, name)
             mine = chosen & (self.bus.address[: part_field.bits] == part)
             m.submodules[f"classes_{part}"] = table = ram(word.shape(), 1 << index_field.bits, block=False)
             read, write = table.read_port(domain="comb"), table.write_port()

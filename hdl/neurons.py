@@ -1,7 +1,7 @@
 """The neuron unit: decays, integration, threshold, reset; a row of neurons a cycle."""
 
 from functools import reduce
-from operator import or_
+from operator import and_, or_
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
@@ -11,9 +11,9 @@ from spikeloom.fields import bits_for
 from spikeloom.hdl.access import AccessBus, AccessInterface, forward
 from spikeloom.hdl.component import Component
 from spikeloom.hdl.layouts import ArrayView, StructView, row_layout, tick_layout
-from spikeloom.hdl.neuron_memory import CONSTANTS, STATES, NeuronMemory
+from spikeloom.hdl.neuron_memory import CONSTANTS, NeuronMemory
 from spikeloom.hdl.queue import Queue
-from spikeloom.memories import Memory
+from spikeloom.memories import Memory, state_memories
 from spikeloom.params import ArrayParams
 
 #: Rows on their way through the unit and in the queue behind it.
@@ -46,9 +46,9 @@ def saturated(value: Value, bits: int) -> Value:
 
 
 class NeuronUnit(Component):
-    """Updates a row of neurons: ``u ← rtz(u·α) + 2^k·Σ``, ``v ← saturate(rtz(v·β) + u + b)``; spike if v ≥ θ and not
-    refractory, then ``v ← v − reset`` or ``v ← reset``. A neuron whose class rests in this tick (by its ``phases`` and ``start``)
-    keeps its state, or is zeroed by a ``fresh`` tick.
+    """Updates a row of neurons: ``u ← rtz(u·α) + 2^k·Σ`` for each synaptic current, ``v ← saturate(rtz(v·β) + Σ u + b)``, with
+    ``floor`` raised to −θ; spike if v ≥ θ and not refractory, then ``v ← v − reset`` or ``v ← reset``. A neuron whose class
+    rests in this tick (by its ``phases`` and ``start``) keeps its state, or is zeroed by a ``fresh`` tick.
 
     One row a cycle while ``enable``; written back ``LATENCY`` cycles after ``valid``. Rows with a spike or with a potential to
     send wait in a queue of ``ROWS``; before it could overflow, ``enable`` falls.
@@ -56,6 +56,7 @@ class NeuronUnit(Component):
     Members
     -------
     valid, number, sums : in. A row of neurons and what its synapses add.
+    second_sums : in, where neurons may have two currents. What they add to the second.
     tick : :func:`tick_layout`, in. Holds still from the first row to the last.
     enable : out, 1 bit. A row may come in the next cycle.
     o : stream of :func:`row_layout`, out.
@@ -67,6 +68,7 @@ class NeuronUnit(Component):
     valid: Signal
     number: Signal
     sums: ArrayView
+    second_sums: ArrayView
     tick: StructView
     enable: Signal
     o: stream.Interface
@@ -79,9 +81,10 @@ class NeuronUnit(Component):
 
     def __init__(self, params: ArrayParams) -> None:
         self.params = params
+        sums = In(data.ArrayLayout(signed(params.sum_bits), params.neurons_per_cycle))
+        second = {} if params.currents < 2 else {"second_sums": sums}
         super().__init__({
-            "valid": In(1), "number": In(bits_for(params.neuron_rows)),
-            "sums": In(data.ArrayLayout(signed(params.sum_bits), params.neurons_per_cycle)), "tick": In(tick_layout(params)),
+            "valid": In(1), "number": In(bits_for(params.neuron_rows)), "sums": sums, **second, "tick": In(tick_layout(params)),
             "enable": Out(1), "o": Out(stream.Signature(row_layout(params))), "idle": Out(1), "overflow": Out(1),
             "bus": In(AccessBus())})
 
@@ -98,9 +101,10 @@ class NeuronUnit(Component):
         for column in range(self.params.neurons_per_cycle):
             m.submodules[f"memory_{column}"] = store = NeuronMemory(self.params, column)
             # State and class are read first, the bias before it is added, threshold and reset before they are compared.
-            reads = dict.fromkeys((*STATES, Memory.NEURON_CLASS), 0) | {Memory.BIAS: 2} | dict.fromkeys(
+            states = state_memories(self.params)
+            reads = dict.fromkeys((*states, Memory.NEURON_CLASS), 0) | {Memory.BIAS: 2} | dict.fromkeys(
                 (Memory.THRESHOLD, Memory.RESET), 4)
-            for kind in STATES + CONSTANTS:
+            for kind in states + CONSTANTS:
                 name, stage = kind.name.lower(), reads[kind]
                 m.d.comb += [getattr(store, f"at_{name}").eq(number[stage]), getattr(store, f"at_{name}_valid").eq(valid[stage])]
             m.d.comb += store.write_row.eq(number[-1])
@@ -120,46 +124,60 @@ class NeuronUnit(Component):
         return m
 
     def _column(self, m: Module, column: int, store: NeuronMemory, valid: list[Value], row: StructView) -> Value:
-        """The arithmetic of one column, stage by stage; returns whether its current overflowed."""
+        """The arithmetic of one column, stage by stage; returns whether a current overflowed."""
         state, fraction = self.params.state_bits, self.params.gain_bits
+        names = ("current", "second_current")[: self.params.currents]
 
         def hold(value: Value, cycles: int, name: str) -> Value:
             return later(m, value, cycles, f"{name}_{column}")
 
         # Stage 1: the memories show. Stage 2: operands.
         fresh = self.tick.fresh
-        current = hold(Mux(fresh, 0, store.current).as_signed(), 1, "current_2")
+        currents = [hold(Mux(fresh, 0, getattr(store, name)).as_signed(), 1, f"{name}_2") for name in names]
         membrane = hold(Mux(fresh, 0, store.membrane).as_signed(), 1, "membrane_2")
         waiting = hold(Mux(fresh, 0, store.refractory), 1, "waiting_2")
         gains = store.gains.shape()(hold(store.gains.as_value(), 1, "gains_2"))
         rules = store.rules.shape()(hold(store.rules.as_value(), 1, "rules_2"))
-        sums = hold(self.sums[column], 2, "sums")
+        sums = [hold(self.sums[column], 2, "sums")]
+        alphas = [gains.current_gain] if names else []
+        if len(names) > 1:
+            sums.append(hold(self.second_sums[column], 2, "second_sums"))
+            alphas.append(store.second.shape()(hold(store.second.as_value(), 1, "second_2")).second_gain)
 
         # Stage 3: products, and the sum at the state's scale.
-        current_product = hold(current * Cat(gains.current_gain, Const(0, 1)).as_signed(), 1, "current_3")
+        products = [hold(current * Cat(alpha, Const(0, 1)).as_signed(), 1, f"{name}_3")
+                    for name, current, alpha in zip(names, currents, alphas, strict=True)]
         membrane_product = hold(membrane * Cat(gains.membrane_gain, Const(0, 1)).as_signed(), 1, "membrane_3")
-        shifted = hold((sums << rules.shift)[: state + 2].as_signed(), 1, "shifted_3")
+        shifted = [hold((total << rules.shift)[: state + 2].as_signed(), 1, f"{'second_' * i}shifted_3")
+                   for i, total in enumerate(sums)]
 
-        # Stage 4: rounded and added.
-        floor, carry = scaled(current_product, fraction)
-        current = hold((floor + shifted + carry)[: state + 3].as_signed(), 1, "current_4")
+        # Stage 4: rounded and added. Without a state for it, what synapses add is the current.
+        for i, (name, product, total) in enumerate(zip(names, products, shifted, strict=False)):
+            floor, carry = scaled(product, fraction)
+            currents[i] = hold((floor + total + carry)[: state + 3].as_signed(), 1, f"{name}_4")
+        if not names:
+            currents = [hold(shifted[0], 1, "current_4")]
         floor, carry = scaled(membrane_product, fraction)
         leaked = hold((floor + store.bias + carry)[: state + 3].as_signed(), 1, "leaked_4")
 
         # Stage 5: the potential. Threshold and reset show.
-        potential = hold(saturated(leaked + current, state), 1, "potential_5")
+        potential = hold(saturated(leaked + sum(currents[1:], currents[0]), state), 1, "potential_5")
         rules = rules.shape()(hold(rules.as_value(), 3, "rules"))
         waiting = hold(waiting, 3, "waiting")
 
         # Stage 6: spike, reset, write.
         active, spike, resting = (Signal(name=f"{name}_{column}") for name in ("active", "spike", "resting"))
+        if self.params.floors:
+            bottom = saturated(-store.threshold, state)
+            potential = Mux(rules.floor & (potential < bottom), bottom, potential)
         m.d.comb += [resting.eq(waiting != 0),
                      active.eq(rules.phases.bit_select(self.tick.phase, 1) & (self.tick.age >= rules.start)),
                      spike.eq(rules.spiking & active & ~resting & (potential >= store.threshold))]
         after = Mux(spike, Mux(rules.subtract, saturated(potential - store.reset, state), store.reset), potential)
         count = Mux(spike, rules.refractory, Mux(resting, waiting - 1, 0))
-        new = {"current": hold(current[:state], 1, "current_5"), "membrane": after, "refractory": count}
-        keep = {"current": 0, "membrane": rules.hold & resting, "refractory": 0}
+        new = {name: hold(current[:state], 1, f"{name}_5") for name, current in zip(names, currents, strict=False)}
+        new |= {"membrane": after, "refractory": count}
+        keep = dict.fromkeys(names, 0) | {"membrane": rules.hold & resting, "refractory": 0}
         for name, value in new.items():
             target = getattr(store, f"new_{name}")
             m.d.comb += target.eq(hold(Mux(active, value, 0)[: len(target)], 1, f"new_{name}"))
@@ -167,4 +185,4 @@ class NeuronUnit(Component):
             m.d.comb += getattr(store, f"write_{name}").eq(valid[-1] & enable)
         m.d.comb += [row.membrane[column].eq(store.new_membrane), row.spikes[column].eq(hold(spike, 1, "spike")),
                      row.open[column].eq(hold(active & ~rules.spiking, 1, "open"))]
-        return valid[4] & ~fits(current, state)
+        return valid[4] & ~reduce(and_, (fits(current, state) for current in currents))

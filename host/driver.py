@@ -12,7 +12,6 @@ from spikeloom.events import InputSpikes, Spikes, prepare
 from spikeloom.fields import Ints, Words
 from spikeloom.host.decode import Answer, OutputDecoder, cycles_per_sample
 from spikeloom.host.encode import (
-    STATE,
     InputEncoder,
     ReadPlan,
     clear_words,
@@ -27,7 +26,7 @@ from spikeloom.host.encode import (
 from spikeloom.host.transport import Transport
 from spikeloom.image import Image, PopulationMap
 from spikeloom.machine import Potentials, Result, readings
-from spikeloom.memories import Memory, memory_specs
+from spikeloom.memories import Memory, memory_specs, state_memories
 from spikeloom.packets import RESPONSES, Response
 from spikeloom.registers import ADDRESS, IDENTITY, VERSION, shape_word
 
@@ -118,18 +117,19 @@ class Driver:
     def reset(self) -> None:
         """Forget all neuron state and waiting spikes, and start the counters anew; the image stays."""
         self._transport.write_register(ADDRESS["CONTROL"], RESET_ARRAY | CLEAR_COUNTERS)
-        self._exchange(np.concatenate([reset_words(), clear_words(self.params, STATE)])).expect()
+        self._exchange(np.concatenate([reset_words(), clear_words(self.params, state_memories(self.params))])).expect()
         self._last_counters = self.counters()
 
     def probe(self, population: str) -> dict[str, Ints]:
         """State of a population after the last run's last tick: int64 (neurons,) each."""
         places = self._loaded("probe").population(population)
-        plans = [ReadPlan.make(places, memory) for memory in STATE]
+        states = state_memories(self.params)
+        plans = [ReadPlan.make(places, memory) for memory in states]
         answer = self._exchange(np.concatenate([plan.words for plan in plans]))
         answer.expect(data=sum(plan.count for plan in plans))
         parts = np.split(answer.data, np.cumsum([plan.count for plan in plans])[:-1])
         return {memory.name.lower(): self._values(memory, part)[plan.position]
-                for memory, plan, part in zip(STATE, plans, parts, strict=True)}
+                for memory, plan, part in zip(states, plans, parts, strict=True)}
 
     def counters(self) -> dict[str, int]:
         """Counters since the last reset, by the names of the registers; 32 bits each, then from 0 again."""

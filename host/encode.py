@@ -12,7 +12,7 @@ from spikeloom.errors import ImageError
 from spikeloom.events import Spikes
 from spikeloom.fields import Ints, Words
 from spikeloom.image import Image, PopulationMap
-from spikeloom.memories import Memory, MemorySpec, memory_specs
+from spikeloom.memories import Memory, MemorySpec, memory_specs, state_memories
 from spikeloom.packets import COMMANDS, Command
 from spikeloom.params import ArrayParams
 
@@ -24,8 +24,6 @@ MAX_COUNT = 0xFFFF
 #: A long sample is marked every so many ticks: far below 2**15, so that 16-bit tick numbers can be unwrapped, and few enough
 #: that a transport sees progress within its limit.
 MARK_TICKS = 1024
-#: Memories that hold state, not the image.
-STATE = (Memory.CURRENT, Memory.MEMBRANE, Memory.REFRACTORY)
 #: Bits of a SPIKES mask.
 _MASK_BITS = 32
 #: Cells of the expanded input that are worked on at a time (bytes): bounds the memory that encoding takes.
@@ -105,7 +103,7 @@ def image_reads(image: Image) -> list[tuple[Core, MemorySpec, Words]]:
     """Everything that a loaded image decides, (core, memory, READ words), for reading it back."""
     cores = [(x, y) for y in range(image.params.rows) for x in range(image.params.columns)]
     return [(core, spec, read_words(spec.memory, spec.addresses(), core))
-            for core in cores for spec in memory_specs(image.params).values() if spec.memory not in STATE]
+            for core in cores for spec in memory_specs(image.params).values() if spec.memory not in state_memories(image.params)]
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,17 @@
 
 **A tick**, for every neuron of every core, all in integers:
 
-1. Σ is the sum of the digits that the arriving axons select, joined over the neuron's slices:
-   ``Σ = Σ_i 2^(W·(S−1−i)) · digit_i`` where lane sums are exact (a sum beyond the accumulator's width is an error, never a wrap).
-2. ``u ← rtz(u · α) + 2^k · Σ``. u beyond its width is an error too: the compiler excludes it.
-3. ``v ← saturate(rtz(v · β) + u + b)``, the one place where anything saturates.
+1. Σ_j, for each synaptic current j of the neuron (0, or 0 and 1 where the core's CURRENTS is 2), is the sum of the digits that
+   the arriving axons select in the lanes of that current, joined over its slices: ``Σ_j = Σ_i 2^(W·(S−1−i)) · digit_i``, where
+   lane sums are exact (a sum beyond the accumulator's width is an error, never a wrap). Slice i of current j of the neurons of
+   group g lies in lane row ``(g · currents + j) · S + i``.
+2. ``u_j ← rtz(u_j · α_j) + 2^k · Σ_j``, with one shift k for both. u_j beyond its width is an error too: the compiler excludes it.
+   Where ``currents`` is 0, u is not kept from tick to tick: α = 0.
+3. ``v ← saturate(rtz(v · β) + Σ_j u_j + b)``, the one place where anything saturates; the sum before it is exact.
+   With ``floor``, then ``v ← max(v, saturate(−θ))``.
 4. The neuron spikes if its class does, v ≥ θ and its refractory count is 0. Then v ← saturate(v − reset) or v ← reset, and the
    count becomes the class's refractory period; else a count above 0 falls by one.
-   With ``hold``, v keeps its old value in a tick that the neuron begins with a count above 0.
+   With ``hold``, v keeps its old value in a tick that the neuron begins with a count above 0; the currents go on.
 5. A neuron whose class leaves out this tick's phase (tick modulo ticks per step), or starts later in the sample, does none of
    this and sends nothing.
 
@@ -17,6 +21,8 @@ that over states of either sign the mean error is zero; a decaying state always 
 **Saturation**: to the range of ``state_bits``, two's complement.
 
 A spike of tick t with delay d is integrated in tick t + d; axons are hit additively. All state is zero when a sample begins.
+
+Every tick follows the events: hits to axons, axons to digits, neurons to destinations, over all samples at once.
 """
 
 from __future__ import annotations
@@ -31,9 +37,13 @@ from spikeloom.events import InputSpikes, prepare
 from spikeloom.fields import Ints
 from spikeloom.image import Image
 from spikeloom.machine import Potentials, Result, readings
+from spikeloom.memories import state_memories
 from spikeloom.params import ArrayParams
-from spikeloom.sim.golden_core import CoreModel
-from spikeloom.sim.golden_run import STATES, Batch, locate
+from spikeloom.sim.golden_array import ArrayModel
+from spikeloom.sim.golden_run import Batch
+
+#: States of neurons that are updated together, samples times neurons: what a processor's cache holds.
+_STATES = 1 << 18
 
 
 class GoldenMachine:
@@ -49,16 +59,15 @@ class GoldenMachine:
         self._fixed = params
         self.params = params or ArrayParams()
         self._image: Image | None = None
-        self._cores: list[CoreModel] = []
         self._counters = {"TICKS": 0, "READS": 0, "SOPS": 0}
-        self._last: list[dict[str, Ints]] = []
+        self._last: dict[str, Ints] = {}
 
     def load(self, image: Image) -> None:
         """Unpack an image; ImageError when it was made for other parameters."""
         if self._fixed is not None:
             image.require(self._fixed)
         self.params = image.params
-        self._cores = [CoreModel(image, (x, y)) for y in range(self.params.rows) for x in range(self.params.columns)]
+        self._array = ArrayModel(image)
         self._image = image
         self.reset()
 
@@ -68,11 +77,23 @@ class GoldenMachine:
             raise MachineError("No image is loaded: call load(image) before run()")
         dense, single = prepare(self._image, spikes)
         steps = next(iter(dense.values())).shape[1] if dense else 0
-        batch = Batch(self._image, self._cores, dense)
-        result = batch.run(readings(self._image, potentials, record, steps), squeeze=potentials == "end")
+        samples = len(next(iter(dense.values()))) if dense else 1
+        size = max(1, _STATES // max(1, self._array.neuron_count))
+        wanted = readings(self._image, potentials, record, steps)
+        parts = []
+        stats = dict.fromkeys(self._counters, 0)
+        for low in range(0, max(samples, 1), size):
+            batch = Batch(self._image, self._array, {name: array[low:low + size] for name, array in dense.items()})
+            parts.append(batch.run(wanted))
+            for name, count in batch.stats.items():
+                stats[name] += count
+                self._counters[name] += count
         self._last = batch.final()
-        for name in self._counters:
-            self._counters[name] += int(result.stats[name])
+        found, states = ({name: np.concatenate([part[name] for part in kind]) for name in kind[0]}
+                         for kind in zip(*parts, strict=True))
+        if potentials == "end":
+            states = {name: array[:, 0] for name, array in states.items()}
+        result = Result(self._image, found, states, None, stats)
         if not single:
             return result
         return Result(result.image, {name: array[0] for name, array in result.spikes.items()},
@@ -80,18 +101,15 @@ class GoldenMachine:
 
     def reset(self) -> None:
         """Forget all neuron state; the image stays."""
-        self._last = [{name: np.zeros(len(core.neurons.where), np.int64) for name in STATES} for core in self._cores]
+        self._last = {memory.name.lower(): np.zeros(self._array.neuron_count, np.int64)
+                      for memory in state_memories(self.params)}
 
     def probe(self, population: str) -> dict[str, Ints]:
         """State of a population after the last tick of the last sample."""
         if self._image is None:
             raise MachineError("No image is loaded: call load(image) before probe()")
-        places = self._image.population(population)
-        out = {name: np.zeros(places.size, np.int64) for name in STATES}
-        for core, own, positions in locate(places, self._cores, self.params):
-            for name in STATES:
-                out[name][own] = self._last[core][name][positions]
-        return out
+        places = self._array.positions(self._image.population(population))
+        return {name: state[places] for name, state in self._last.items()}
 
     def counters(self) -> dict[str, int]:
         """Ticks, synapse words read, and synaptic operations (non-zero cells added), over all runs since loading."""

@@ -2,7 +2,7 @@
 
 Images are drawn at the level of bits, so that everything an array can be told to do occurs, whether or not the compiler would
 ask for it: recurrence, multicast, several destinations, delays, shared words and lists, sliced weights, both resets, refractory
-periods, gains up to 2, phases of slowed networks, and potentials sent as bit planes.
+periods, gains up to 2, one and two synaptic currents, phases of slowed networks, and potentials sent as bit planes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def random_params(rng: Generator) -> ArrayParams:
         accumulator_bits=min(32, weight_bits + 10), state_bits=int(rng.integers(16, 33)), gain_bits=int(rng.integers(12, 17)),
         classes=int(rng.integers(1, 9)), delays=int(rng.choice([1, 2, 4, 8])), delay_depth=int(rng.choice([4, 8, 16])),
         entries=int(rng.choice([16, 32])), destinations=int(rng.choice([8, 16, 32])), refractory_bits=int(rng.integers(1, 6)),
-        phases=int(rng.integers(1, 5)))
+        phases=int(rng.integers(1, 5)), currents=int(rng.choice([1, 1, 2, 0])), floors=int(rng.integers(0, 2)))
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,13 @@ class _Builder:
     def _core(self, core: Core) -> tuple[dict[Memory, Words], PopulationMap | None]:
         params, rng = self.params, self.rng
         slices = int(rng.integers(1, params.max_slices + 1)) if rng.random() < 0.5 else min(2, params.max_slices)
-        groups = int(rng.integers(1, params.lane_rows // slices + 1))
+        currents = int(rng.integers(0, 3)) if params.currents > 1 and 2 * slices <= params.lane_rows else 1
+        groups = int(rng.integers(1, params.lane_rows // (slices * max(1, currents)) + 1))
         folds = int(rng.integers(1, params.folds + 1)) if rng.random() > 0.05 else 0
-        control = np.zeros(len(Control), np.uint64)
+        control = np.zeros(self.specs[Memory.CONTROL].span, np.uint64)
         control[[Control.SLICES, Control.GROUPS, Control.FOLDS]] = slices, groups, folds
+        if params.currents > 1:
+            control[Control.CURRENTS] = currents
         memories = {Memory.CONTROL: control, Memory.SYNAPSES: self._synapses(), **self._classes(), **self._lists()}
         rows = groups * folds
         memories |= self._neurons(slices)
@@ -137,16 +140,22 @@ class _Builder:
         params, rng, count = self.params, self.rng, self.params.classes
         one = 1 << params.gain_bits
         self.shift = int(rng.integers(0, params.state_bits - 14)) if params.state_bits > 16 else 0
-        first, second = class_records(params)
-        gains = first.pack(current_gain=rng.choice([0, 0, one // 2, one * 7 // 8, int(rng.integers(0, one))], count),
+        first, second, *third = class_records(params)
+
+        def decay() -> Any:
+            return rng.choice([0, 0, one // 2, one * 7 // 8, int(rng.integers(0, one))], count)
+
+        alpha = {"current_gain": decay()} if params.currents else {}
+        gains = first.pack(**alpha,
                            membrane_gain=rng.choice([0, one, 2 * one, one * 15 // 16, int(rng.integers(0, 2 * one + 1))], count))
+        floor = {"floor": rng.random(count) < 0.4} if params.floors else {}
         rules = second.pack(
             shift=np.where(rng.random(count) < 0.8, self.shift, 0), refractory=rng.integers(0, 1 << params.refractory_bits, count)
             * (rng.random(count) < 0.5), spiking=rng.random(count) < 0.8, subtract=rng.random(count) < 0.5,
             hold=rng.random(count) < 0.3, phases=rng.integers(1, 1 << params.phases, count) if self.period > 1 else 1,
-            start=rng.integers(0, min(4, params.depths), count) * (rng.random(count) < 0.5))
+            start=rng.integers(0, min(4, params.depths), count) * (rng.random(count) < 0.5), **floor)
         table = np.zeros(self.specs[Memory.CLASSES].span, np.uint64)
-        for part, words in enumerate((gains, rules)):
+        for part, words in enumerate((gains, rules, *(record.pack(second_gain=decay()) for record in third))):
             table[self.specs[Memory.CLASSES].address.pack(part=part, index=np.arange(count)).astype(np.int64)] = words
         return {Memory.CLASSES: table}
 

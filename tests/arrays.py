@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from spikeloom.sim.stimulus import Case, random_case
 
 TINY = preset("tiny")
 SQUARE = ArrayParams(columns=2, rows=2, lanes=8, banks=2, words=32, block=8, delay_depth=16, destinations=32)
+#: The same with neurons of up to two synaptic currents.
+TWIN = replace(SQUARE, currents=2)
 #: Room for the reference networks: two cores of wide state.
 WIDE = ArrayParams(columns=2, lanes=80, banks=2, words=64, block=8, state_bits=32, accumulator_bits=16, destinations=256)
 

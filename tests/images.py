@@ -30,6 +30,7 @@ class Neuron:
     spiking: int = 1
     phases: int = 1
     start: int = 0
+    second: int = 0  # the second current's gain
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class CoreSpec:
     sends: Sequence[Send] = ()
     lists: Mapping[int, tuple[int, Sequence[tuple[int, int]]]] = field(default_factory=dict)
     folds: int = 1
+    currents: int = 1
 
 
 def digits(weights: npt.ArrayLike, bits: int, slices: int) -> Ints:
@@ -71,16 +73,19 @@ def digits(weights: npt.ArrayLike, bits: int, slices: int) -> Ints:
     return np.stack(parts[::-1], axis=-1)
 
 
-def words_of(params: ArrayParams, weights: npt.ArrayLike, slices: int = 1) -> npt.NDArray[np.int64]:
-    """Synapse words of a core without lists: ``weights`` (axons, neurons), axon a in bank a mod banks, word a div banks."""
-    matrix = np.asarray(weights, np.int64)
+def words_of(params: ArrayParams, weights: npt.ArrayLike, slices: int = 1, second: npt.ArrayLike | None = None
+             ) -> npt.NDArray[np.int64]:
+    """Synapse words of a core without lists: ``weights`` (axons, neurons), axon a in bank a mod banks, word a div banks; where the
+    core has two currents, those of the ``second`` too."""
+    currents = [np.asarray(matrix, np.int64) for matrix in (weights, second) if matrix is not None]
     per_row = params.neurons_per_cycle
     words = np.zeros((params.banks, params.words, params.lanes), np.int64)
-    for (axon, neuron), parts in zip(np.ndindex(*matrix.shape), digits(matrix, params.weight_bits, slices).reshape(-1, slices),
-                                     strict=True):
-        group, column = divmod(neuron, per_row)
-        lanes = (group * slices + np.arange(slices)) * per_row + column
-        words[axon % params.banks, axon // params.banks, lanes] = parts
+    for current, matrix in enumerate(currents):
+        for (axon, neuron), parts in zip(np.ndindex(*matrix.shape), digits(matrix, params.weight_bits, slices).reshape(-1, slices),
+                                         strict=True):
+            group, column = divmod(neuron, per_row)
+            lanes = ((group * len(currents) + current) * slices + np.arange(slices)) * per_row + column
+            words[axon % params.banks, axon // params.banks, lanes] = parts
     return words
 
 
@@ -104,10 +109,11 @@ def make(params: ArrayParams, cores: Mapping[Core, CoreSpec], routes: npt.ArrayL
 
 
 def lone(params: ArrayParams, weights: npt.ArrayLike, neurons: Sequence[Neuron], slices: int = 1, sends: Sequence[Send] = (),
-         period: int = 1) -> Image:
-    """One core; input i hits axon i with ``weights[i]`` (inputs, neurons). Its population is ``core_0_0``."""
+         period: int = 1, second: npt.ArrayLike | None = None) -> Image:
+    """One core; input i hits axon i with ``weights[i]`` (inputs, neurons), and with ``second[i]`` on neurons of two currents. Its
+    population is ``core_0_0``."""
     matrix = np.atleast_2d(np.asarray(weights, np.int64))
-    spec = CoreSpec(neurons, words_of(params, matrix, slices), slices, sends)
+    spec = CoreSpec(neurons, words_of(params, matrix, slices, second), slices, sends, currents=1 if second is None else 2)
     routes = [(i, 0, 0, 0, 0, 0, i) for i in range(len(matrix))]
     return make(params, {(0, 0): spec}, routes, len(matrix), period)
 
@@ -116,8 +122,10 @@ def _memories(params: ArrayParams, spec: CoreSpec, first_output: int) -> tuple[d
     specs = memory_specs(params)
     per_row, count = params.neurons_per_cycle, len(spec.neurons)
     rows = -(-count // per_row)
-    control = np.zeros(len(Control), np.uint64)
+    control = np.zeros(specs[Memory.CONTROL].span, np.uint64)
     control[[Control.SLICES, Control.GROUPS, Control.FOLDS]] = spec.slices, -(-rows // spec.folds), spec.folds
+    if params.currents > 1:
+        control[Control.CURRENTS] = spec.currents
     memories = {Memory.CONTROL: control, Memory.SYNAPSES: _synapses(params, spec.words)}
     where = specs[Memory.MEMBRANE].address.pack(column=np.arange(count) % per_row, row=np.arange(count) // per_row).astype(int)
     for memory, name in ((Memory.THRESHOLD, "theta"), (Memory.BIAS, "bias"), (Memory.RESET, "reset")):
@@ -143,18 +151,19 @@ def _synapses(params: ArrayParams, words: npt.NDArray[np.int64]) -> Words:
 
 def _classes(params: ArrayParams, neurons: Sequence[Neuron], where: Ints) -> dict[Memory, Words]:
     specs = memory_specs(params)
-    first, second = class_records(params)
+    first, rules, *third = class_records(params)
     kinds: dict[tuple[int, ...], int] = {}
     table = np.zeros(specs[Memory.CLASSES].span, np.uint64)
     index = np.zeros(specs[Memory.NEURON_CLASS].span, np.uint64)
     for neuron, at in zip(neurons, where, strict=True):
         words = (int(first.pack(current_gain=neuron.alpha, membrane_gain=neuron.beta)),
-                 int(second.pack(shift=neuron.shift, refractory=neuron.refractory, spiking=neuron.spiking,
-                                 subtract=neuron.subtract, hold=neuron.hold, phases=neuron.phases,
-                                 start=neuron.start)))
+                 int(rules.pack(shift=neuron.shift, refractory=neuron.refractory, spiking=neuron.spiking,
+                                subtract=neuron.subtract, hold=neuron.hold, phases=neuron.phases,
+                                start=neuron.start)),
+                 *(int(record.pack(second_gain=neuron.second)) for record in third))
         number = index[at] = kinds.setdefault(words, len(kinds))
-        for part in (0, 1):
-            table[int(specs[Memory.CLASSES].address.pack(part=part, index=number))] = words[part]
+        for part, word in enumerate(words):
+            table[int(specs[Memory.CLASSES].address.pack(part=part, index=number))] = word
     return {Memory.CLASSES: table, Memory.NEURON_CLASS: index}
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikeloom.fields import Field, Record, bits_for, sign_extend
-from spikeloom.memories import Memory, memory_specs
+from spikeloom.memories import Control, Memory, class_records, controls, memory_specs, state_memories
 from spikeloom.packets import COMMANDS, RESPONSES, WORD_BITS, Command, Response
 from spikeloom.params import DATA_BITS, PRESETS, ArrayParams, preset
 from spikeloom.registers import ADDRESS, ADDRESS_BITS, REGISTERS, shape_word
@@ -120,6 +120,7 @@ def test_registers_have_words_of_their_own() -> None:
     ({"destinations": 1}, "destinations must be 2 to 16384, not 1"),
     ({"refractory_bits": 17}, "refractory_bits must be 1 to 16, not 17"),
     ({"phases": 9}, "phases must be 1 to 8, not 9"),
+    ({"currents": 3}, "currents must be 1 to 2, not 3"),
     ({"lanes": 1}, "lanes must be 2 to 1024, not 1"),
     ({"lanes": 73}, r"lanes must be a multiple of neurons_per_cycle \(2\), not 73"),
     ({"words": 500}, r"Axons in a bank \(500\) must be a multiple of block / banks \(8\)"),
@@ -174,6 +175,18 @@ def test_equal_parameters_have_equal_digests_and_others_others() -> None:
     digests = {ArrayParams(**{name: value}).digest() for name, value in (
         ("columns", 2), ("rows", 2), ("words", 256), ("phases", 3), ("gain_bits", 13), ("delay_depth", 32), ("classes", 4))}
     assert len(digests | {ArrayParams().digest()}) == 8
+
+
+def test_arrays_of_one_current_are_what_they_were_before_there_were_two() -> None:
+    one, two = ArrayParams(), ArrayParams(currents=2)
+    assert controls(one) == (Control.SLICES, Control.GROUPS, Control.FOLDS)
+    assert controls(two) == tuple(Control)
+    assert len(class_records(one)) == 2
+    assert [field.name for field in class_records(two)[2]] == ["second_gain"]
+    assert set(memory_specs(two)) - set(memory_specs(one)) == {Memory.SECOND_CURRENT}
+    assert state_memories(two) == (*state_memories(one), Memory.SECOND_CURRENT)
+    assert one.digest()[:16] == "7336686aba159bce"  # as it was: bitstreams that have it in their DIGEST register stay good
+    assert two.digest() != one.digest()
 
 
 def test_memories_too_wide_for_a_word_are_refused() -> None:

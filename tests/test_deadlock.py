@@ -22,7 +22,7 @@ from amaranth.sim import Simulator
 from spikeloom.hdl.core import Core
 from spikeloom.hdl.layouts import Kind
 from spikeloom.hdl.router import Router
-from spikeloom.memories import Control, Memory, class_records, destination_record, memory_specs
+from spikeloom.memories import Control, Memory, class_records, controls, destination_record, memory_specs
 from spikeloom.params import ArrayParams
 
 Place = tuple[int, int]
@@ -279,7 +279,7 @@ def configuration(params: ArrayParams) -> list[tuple[Memory, int, list[int]]]:
     _, rules = class_records(params)
     destination = {"mask": 3, "x1": 0, "delay": 0}
     record = destination_record(params)
-    return [(Memory.CONTROL, 0, [control[index] for index in Control]),
+    return [(Memory.CONTROL, 0, [control[index] for index in controls(params)]),
             (Memory.CLASSES, 0, [0, int(rules.pack(spiking=1, phases=1))]),
             (Memory.FANOUT, 0, [int(specs[Memory.FANOUT].entry.pack(start=0, valid=1))] * rows),
             (Memory.DESTINATIONS, 0, [int(record.pack(**destination)), int(record.pack(**destination, last=1))])]

@@ -13,13 +13,18 @@ from hypothesis import strategies as st
 from spikeloom.errors import MachineError
 from spikeloom.fields import Ints
 from spikeloom.image import Image
+from spikeloom.memories import Memory
 from spikeloom.params import ArrayParams
+from spikeloom.sim import golden, golden_array
 from spikeloom.sim.golden import GoldenMachine
 from spikeloom.sim.golden_run import rtz, saturate
+from spikeloom.sim.verify import count_differences
+from tests.arrays import SQUARE, everything, sound_case
 from tests.images import CoreSpec, Neuron, Send, lone, make, words_of
 
 PARAMS = ArrayParams(lanes=16, banks=2, words=64, block=8, delays=8, delay_depth=16, destinations=32, state_bits=16)
 ONE = 1 << PARAMS.gain_bits
+TWO = replace(PARAMS, currents=2)
 TOP, BOTTOM = (1 << 15) - 1, -(1 << 15)
 
 
@@ -125,6 +130,40 @@ def test_synaptic_currents_decay_and_are_scaled() -> None:
     _, states = run(lone(PARAMS, [[5, -5]], [neuron, neuron]), pulse(9))
     np.testing.assert_array_equal(states[:, 0], [80, 40, 20, 10, 5, 2, 1, 0, 0])
     np.testing.assert_array_equal(states[:, 1], -states[:, 0])
+
+
+def test_two_currents_decay_each_with_its_gain_and_add_up() -> None:
+    neuron = Neuron(alpha=ONE // 2, second=ONE // 4, shift=2, bias=1, spiking=0)
+    _, states = run(lone(TWO, [[5, -5]], [neuron, neuron], second=[[-6, 6]]), pulse(5))
+    np.testing.assert_array_equal(states[:, 0], [20 - 24 + 1, 10 - 6 + 1, 5 - 1 + 1, 2 - 0 + 1, 1 + 1])
+    np.testing.assert_array_equal(states[:, 1], 2 - states[:, 0])
+
+
+def test_the_currents_add_up_before_the_potential_saturates() -> None:
+    neuron = Neuron(shift=12, bias=-7, spiking=0)
+    _, states = run(lone(TWO, [[7], [-8]], [neuron], second=[[7], [7]]), np.eye(2))
+    np.testing.assert_array_equal(states[:, 0], [TOP, -(1 << 12) - 7])
+
+
+@pytest.mark.parametrize("slices", [1, 2])
+def test_cores_of_one_and_two_currents_share_an_array(slices: int) -> None:
+    params = replace(TWO, columns=2)
+    rng = np.random.default_rng(slices)
+    first, second, alone = (rng.integers(-100 if slices > 1 else -8, 100 if slices > 1 else 8, (3, 4)) for _ in range(3))
+    neurons = [Neuron(alpha=ONE // 2, second=ONE, spiking=0)] * 4
+    cores = {(0, 0): CoreSpec(neurons, words_of(params, first, slices, second), slices, currents=2),
+             (1, 0): CoreSpec(neurons, words_of(params, alone, slices), slices)}
+    image = make(params, cores, [(i, 0, 0, 1, 0, 0, i) for i in range(3)], 3)
+    machine = GoldenMachine()
+    machine.load(image)
+    result = machine.run(pulse(1, inputs=3), potentials="steps", record=["core_0_0", "core_1_0"])
+    np.testing.assert_array_equal(result.states["core_0_0"][0], (first + second).sum(axis=0))
+    np.testing.assert_array_equal(result.states["core_1_0"][0], alone.sum(axis=0))
+    state = machine.probe("core_0_0")
+    np.testing.assert_array_equal(state["current"], first.sum(axis=0))
+    np.testing.assert_array_equal(state["second_current"], second.sum(axis=0))
+    assert not machine.probe("core_1_0")["second_current"].any()
+    assert machine.counters()["SOPS"] == sum(np.count_nonzero(weights) for weights in (first, second, alone))
 
 
 def test_neurons_out_of_phase_rest_and_miss_what_arrives() -> None:
@@ -243,6 +282,25 @@ def test_overflows_are_errors_and_never_wrap() -> None:
     growing = lone(PARAMS, [[7]], [Neuron(alpha=ONE, shift=12, spiking=0)])
     with pytest.raises(MachineError, match="tick 1: a synaptic current overflows"):
         run(growing, np.ones((2, 1)))
+    second = lone(TWO, [[0]], [Neuron(second=ONE, shift=12, spiking=0)], second=[[7]])
+    with pytest.raises(MachineError, match="tick 1: a synaptic current overflows"):
+        run(second, np.ones((2, 1)))
+
+
+def test_cores_that_cannot_be_are_refused() -> None:
+    few = replace(TWO, lanes=4)
+    crowded = CoreSpec([Neuron()] * 4, words_of(few, [[1] * 4]), currents=2)
+    with pytest.raises(MachineError, match=r"1 slices × 2 currents × 2 groups × 1 folds exceed the core's 2 lane rows × 1 folds"):
+        GoldenMachine().load(make(few, {(0, 0): crowded}, [(0, 0, 0, 0, 0, 0, 0)], 1))
+    far = lone(replace(PARAMS, words=12), [[1]], [Neuron()], sends=[Send(0, 24)])
+    with pytest.raises(MachineError, match=r"Core \(0, 0\): a destination lies beyond the array's axons, outputs or cores"):
+        GoldenMachine().load(far)
+    lists = replace(PARAMS, folds=2, entries=8)
+    endless = CoreSpec([Neuron()], np.zeros((2, 64, 16), np.int64), lists={3: (0, [(0, 0)] * 5)})
+    image = make(lists, {(0, 0): endless}, [(0, 0, 0, 0, 0, 0, 0)], 1)
+    image.memories[0, 0][Memory.AXONS] |= np.uint64(6)  # the list begins at entry 6
+    with pytest.raises(MachineError, match=r"Core \(0, 0\), bank 1, axon 1: its list runs beyond 8 entries"):
+        GoldenMachine().load(image)
 
 
 def test_a_machine_without_an_image_says_so() -> None:
@@ -268,6 +326,23 @@ def test_samples_begin_at_zero_and_do_not_touch_each_other() -> None:
         spikes.sum() + together.spikes["core_0_0"][:, :-3, 0].sum()
 
 
+@pytest.mark.parametrize("params", [SQUARE, replace(SQUARE, folds=4, axons=32, currents=2)], ids=["direct", "lists"])
+@pytest.mark.parametrize(("name", "value"), [("_PER_EVENT", 0.0), ("_PER_EVENT", 1e9), ("_EVENTS", 3)])
+def test_sums_are_the_same_by_matrices_and_by_tables(params: ArrayParams, name: str, value: float,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    case = sound_case(params, 11, spikes=3)
+    machine = GoldenMachine()
+    machine.load(case.image)
+    expected = machine.run(case.inputs, **everything(case.image))
+    monkeypatch.setattr(golden_array, name, value)
+    if name == "_EVENTS":
+        monkeypatch.setattr(golden_array, "_PER_EVENT", 1e9)
+        monkeypatch.setattr(golden, "_STATES", 1)  # also one sample at a time
+    found = machine.run(case.inputs, **everything(case.image))
+    assert count_differences(expected, found) == (0, 0)
+    assert found.stats == expected.stats
+
+
 # A model of one neuron with feedback to itself, written from DESIGN §2 with Python's integers only.
 
 def toward_zero(numerator: int, fraction: int) -> int:
@@ -275,18 +350,20 @@ def toward_zero(numerator: int, fraction: int) -> int:
     return numerator // (1 << fraction) if numerator >= 0 else -(-numerator // (1 << fraction))
 
 
-def scalar(neuron: Neuron, weight: int, back: int, delay: int, spikes: list[int], bits: int) -> tuple[list[int], list[int], bool]:
-    """Spikes, potentials, and whether u ever left its width."""
+def scalar(neuron: Neuron, weight: int, back: int, delay: int, spikes: list[int], bits: int, two: bool
+           ) -> tuple[list[int], list[int], bool]:
+    """Spikes, potentials, and whether a current ever left its width; what comes back drives the second of two currents."""
     low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
-    u = v = wait = 0
+    first = second = v = wait = 0
     fired: list[int] = []
     states: list[int] = []
     for tick, arrives in enumerate(spikes):
-        total = weight * arrives + (back * fired[tick - delay] if tick >= delay else 0)
-        u = toward_zero(u * neuron.alpha, 12) + total * 2 ** neuron.shift
-        if not low <= u <= high:
+        fed = back * fired[tick - delay] if tick >= delay else 0
+        first = toward_zero(first * neuron.alpha, 12) + (weight * arrives + (0 if two else fed)) * 2 ** neuron.shift
+        second = toward_zero(second * neuron.second, 12) + (fed if two else 0) * 2 ** neuron.shift
+        if not (low <= first <= high and low <= second <= high):
             return fired, states, True
-        moved = min(high, max(low, toward_zero(v * neuron.beta, 12) + u + neuron.bias))
+        moved = min(high, max(low, toward_zero(v * neuron.beta, 12) + first + second + neuron.bias))
         if wait == 0 and neuron.spiking and moved >= neuron.theta:
             v = min(high, max(low, moved - neuron.reset)) if neuron.subtract else neuron.reset
             wait = neuron.refractory
@@ -300,17 +377,20 @@ def scalar(neuron: Neuron, weight: int, back: int, delay: int, spikes: list[int]
 
 
 NEURONS = st.builds(
-    Neuron, alpha=st.integers(0, 4096), beta=st.integers(0, 8192), shift=st.integers(0, 11), theta=st.integers(-300, TOP),
+    Neuron, alpha=st.integers(0, 4096), second=st.integers(0, 4096), beta=st.integers(0, 8192),
+    shift=st.integers(0, 11), theta=st.integers(-300, TOP),
     bias=st.integers(-2000, 2000) | st.sampled_from([BOTTOM, TOP]), reset=st.integers(BOTTOM, TOP) | st.integers(-50, 50),
     subtract=st.integers(0, 1), refractory=st.integers(0, 5), hold=st.integers(0, 1), spiking=st.sampled_from([1, 1, 1, 0]))
 
 
 @settings(max_examples=300, deadline=None)
-@given(NEURONS, st.integers(-8, 7), st.integers(-8, 7), st.integers(1, 8), st.lists(st.integers(0, 1), min_size=1, max_size=25))
-def test_the_model_agrees_with_a_scalar_one(neuron: Neuron, weight: int, back: int, delay: int, spikes: list[int]) -> None:
-    image = lone(PARAMS, [[weight], [0], [back]], [neuron], sends=[Send(0, 2, delay)])
+@given(NEURONS, st.integers(-8, 7), st.integers(-8, 7), st.integers(1, 8), st.lists(st.integers(0, 1), min_size=1, max_size=25),
+       st.booleans())
+def test_the_model_agrees_with_a_scalar_one(neuron: Neuron, weight: int, back: int, delay: int, spikes: list[int], two: bool) -> None:
+    image = lone(TWO, [[weight], [0], [0]], [neuron], sends=[Send(0, 2, delay)], second=[[0], [0], [back]]) if two else \
+        lone(PARAMS, [[weight], [0], [back]], [neuron], sends=[Send(0, 2, delay)])
     image = replace(image, inputs=(replace(image.inputs[0], routes=image.inputs[0].routes[:1], shape=(1,)),))
-    fired, states, overflows = scalar(neuron, weight, back, delay, spikes, 16)
+    fired, states, overflows = scalar(neuron, weight, back, delay, spikes, 16, two)
     column = np.array(spikes)[:, None]
     if overflows:
         with pytest.raises(MachineError, match="a synaptic current overflows"):

@@ -10,13 +10,13 @@ import pytest
 from spikeloom.errors import MachineError
 from spikeloom.fields import Words
 from spikeloom.host.driver import CLEAR_COUNTERS, RESET_ARRAY, Driver
-from spikeloom.memories import Control, Memory, class_records, memory_specs
+from spikeloom.memories import Control, Memory, class_records, controls, memory_specs
 from spikeloom.packets import COMMANDS, Command, Fault, Response
 from spikeloom.registers import ADDRESS, IDENTITY, REGISTERS
 from spikeloom.sim.compiled import CompiledTransport
 from spikeloom.sim.golden import GoldenMachine
 from spikeloom.sim.verify import first_difference
-from tests.arrays import SQUARE, answers, everything, packet, sound_case, word
+from tests.arrays import SQUARE, TWIN, answers, everything, packet, sound_case, word
 from tests.images import Neuron, Send, lone
 
 SPECS = memory_specs(SQUARE)
@@ -194,22 +194,38 @@ def test_a_current_beyond_its_width_is_a_fault(transport: CompiledTransport) -> 
 
 
 def test_every_memory_reads_back_what_was_written(transport: CompiledTransport) -> None:
+    check_memories(transport)
+    assert_usable(transport, 80)
+
+
+def test_memories_of_two_currents_read_back_too() -> None:
+    array = CompiledTransport(TWIN, pauses=0.2, seed=6, random_start=True, limit=100_000)
+    check_memories(array)
+    array.close()
+
+
+def check_memories(transport: CompiledTransport) -> None:
     rng = np.random.default_rng(8)
+    params = transport.params
+    specs = memory_specs(params)
     written = {}
     words = []
-    for memory, spec in SPECS.items():
+    for memory, spec in specs.items():
         for x, y in np.ndindex(2, 2):
             data = rng.integers(0, 1 << spec.entry.bits, spec.span, dtype=np.uint64)
             if memory == Memory.CONTROL:
-                data = np.array([{Control.SLICES: 2, Control.GROUPS: 1 + x, Control.FOLDS: y}[i] for i in Control], np.uint64)
-            if memory == Memory.CLASSES:  # the two words of a class are shorter than an entry
-                data &= np.array([(1 << record.bits) - 1 for record in class_records(SQUARE)] * SQUARE.classes, np.uint64)
+                values = {Control.SLICES: 2, Control.GROUPS: 1 + x, Control.FOLDS: y, Control.CURRENTS: 1 + x}
+                data = np.array([values[control] for control in controls(params)], np.uint64)
+            if memory == Memory.CLASSES:  # the words of a class are shorter than an entry
+                parts = spec.address.unpack(np.arange(spec.span))["part"]
+                bits = np.array([record.bits for record in class_records(params)] + [0])[np.minimum(parts, len(class_records(params)))]
+                data &= (np.uint64(1) << bits.astype(np.uint64)) - np.uint64(1)
             written[memory, x, y] = data
             for address in spec.addresses().tolist():
                 words.append(packet(access(WRITE, memory, address, 1, x0=x, x1=x, y0=y, y1=y), data[address:address + 1]))
     assert answers(transport.exchange(packet(*words)))[-1][1]["faults"] == 0
     for (memory, x, y), data in written.items():
-        spec = SPECS[memory]
+        spec = specs[memory]
         words = [access(READ, memory, address, 1, x0=x, y0=y) for address in spec.addresses().tolist()]
         found = np.array([fields["data"] for kind, fields in answers(transport.exchange(packet(*words))) if kind == Response.DATA])
         wanted = data[spec.addresses().astype(int)].astype(np.int64)
@@ -217,7 +233,6 @@ def test_every_memory_reads_back_what_was_written(transport: CompiledTransport) 
             cells = SQUARE.lanes - spec.address.unpack(spec.addresses())["chunk"] * SQUARE.chunk_lanes
             wanted &= (1 << (np.minimum(cells, SQUARE.chunk_lanes) * SQUARE.weight_bits)) - 1
         np.testing.assert_array_equal(found, wanted, err_msg=f"{memory.name} of core ({x}, {y})")
-    assert_usable(transport, 80)
 
 
 def test_a_burst_to_a_rectangle_writes_each_of_its_cores(transport: CompiledTransport) -> None:

@@ -129,6 +129,7 @@ def test_another_array_is_refused_by_what_differs() -> None:
 
 
 SMALL = ArrayParams(columns=2, rows=2, lanes=16, banks=2, words=64, block=8)
+TWO = replace(SMALL, currents=2)
 PLACES = np.zeros((1, 4), np.int64)
 ROUTE = np.zeros((1, 7), np.int64)
 
@@ -159,6 +160,10 @@ def place(*row: int) -> dict[str, Any]:
     ({"memories": {(0, 0): {Memory.BIAS: np.zeros(3, np.int64)}}}, r"BIAS holds 16 entries, not int64 of shape \(3,\)"),
     (part((1, 1), Memory.CLASSES, [(2 << 12) + 1]), r"Core \(1, 1\): current_gain of class 0 is 2\.000244140625; gains lie in \[0, 2\]"),
     (part((1, 1), Memory.CLASSES, [(2 << 12), 0, 3 << 26]), r"Core \(1, 1\): membrane_gain of class 1 is 3\.0; gains lie in"),
+    ({"params": TWO} | part((1, 1), Memory.CLASSES, [0, 0, (2 << 12) + 1]), r"Core \(1, 1\): second_gain of class 0 is 2\.0002"),
+    ({"params": TWO} | part((0, 1), Memory.CONTROL, [1, 1, 1, 3]),
+     r"Core \(0, 1\): CONTROL asks for 3 synaptic currents; neurons of this array have at most 2"),
+    (part((0, 0), Memory.SECOND_CURRENT, [0]), r"Core \(0, 0\): this array has no memory SECOND_CURRENT"),
     (part((1, 0), Memory.BIAS, [1 << 24]), r"Core \(1, 0\): an entry of BIAS exceeds 24 bits"),
     ({"inputs": (InputMap("p", (1,), ROUTE),)}, r"must have different names, not \['p', 'p'\]"),
     ({"inputs": (InputMap("in", (1,), ROUTE[:, :6]),)}, r"Input 'in': routes have shape \(1, 6\), not \(n, 7\)"),

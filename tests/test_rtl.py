@@ -12,15 +12,15 @@ from spikeloom.fields import Words
 from spikeloom.host.driver import RESET_ARRAY, Driver
 from spikeloom.host.encode import clear_words
 from spikeloom.image import Image
-from spikeloom.memories import Memory, memory_specs
+from spikeloom.memories import Control, Memory, memory_specs
 from spikeloom.packets import Command, Response
 from spikeloom.params import ArrayParams
 from spikeloom.registers import ADDRESS
 from spikeloom.sim.compiled import CompiledTransport, open_compiled
 from spikeloom.sim.cosim import open_cocotb
 from spikeloom.sim.golden import GoldenMachine
-from spikeloom.sim.verify import first_difference
-from tests.arrays import SQUARE, TINY, answers, everything, packet, sound_case, word
+from spikeloom.sim.verify import check_case, first_difference
+from tests.arrays import SQUARE, TINY, TWIN, answers, everything, packet, sound_case, word
 
 #: Cycles of a tick in which nothing happens, and of the boundary between two busy ticks: what this gateware takes. A change for the
 #: better is welcome, and goes here.
@@ -56,6 +56,17 @@ def test_without_events_no_synapse_is_read() -> None:
             assert not any(array.any() for array in (*silent.spikes.values(), *silent.states.values()))
             read += machine.run(case.inputs).stats["READS"]
     assert read > 0, "no image read anything when it had events: the images were empty"
+
+
+def test_neurons_of_two_currents_follow_the_golden_model() -> None:
+    met: set[int] = set()
+    with open_compiled(TWIN, pauses=(0.1, 0.3), random_start=True, seed=4) as machine:
+        for seed in range(12):
+            case = sound_case(TWIN, 500 + seed)
+            text, _ = check_case(case, machine, GoldenMachine())
+            assert text is None, f"seed {500 + seed}: {text}"
+            met |= {int(case.image.entries(core, Memory.CONTROL)[Control.CURRENTS]) for core in case.image.memories}
+    assert met == {0, 1, 2}
 
 
 @icarus

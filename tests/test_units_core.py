@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from spikeloom.hdl.lanes import Lanes, Step
 from spikeloom.hdl.layouts import Kind, flit_layout, spikes_layout
 from spikeloom.hdl.spikes import SpikeUnit
 from spikeloom.hdl.synapses import Synapses
-from spikeloom.memories import Control, Memory, destination_record, memory_specs, synapse_chunk
+from spikeloom.memories import Control, Memory, controls, destination_record, memory_specs, synapse_chunk
 from spikeloom.params import ArrayParams
 from tests.units import Taker, packed, read, send, settle, simulate, write
 
@@ -135,8 +136,19 @@ def test_accumulators_swap_and_drain(folds: int) -> None:
 
 @pytest.mark.parametrize(("slices", "groups"), [(1, 4), (2, 2), (4, 1), (3, 1), (1, 0)])
 def test_slices_are_joined_in_order(slices: int, groups: int) -> None:
+    check_drain(PARAMS, slices, groups, 1)
+
+
+@pytest.mark.parametrize(("slices", "groups", "currents"), [(1, 4, 0), (2, 2, 1), (1, 2, 2), (1, 1, 2), (2, 1, 2)])
+def test_the_rows_of_two_currents_are_joined_each_for_itself(slices: int, groups: int, currents: int) -> None:
+    check_drain(replace(PARAMS, currents=2), slices, groups, currents)
+
+
+def check_drain(params: ArrayParams, slices: int, groups: int, currents: int) -> None:
+    """A fold of random rows, three times, with pauses."""
     rng = random.Random(slices)
-    drain = Drain(PARAMS)
+    drain = Drain(params)
+    ports = [drain.sums] if params.currents == 1 else [drain.sums, drain.second_sums]
     rows = [[rng.randrange(-512, 512) for _ in range(2)] for _ in range(PARAMS.lane_rows)]
     found: list[tuple[int, list[int]]] = []
     position = 0
@@ -149,7 +161,7 @@ def test_slices_are_joined_in_order(slices: int, groups: int) -> None:
             for column in range(2):
                 ctx.set(drain.row[column], row[column])
             _, _, shift, valid, number, *sums = await ctx.tick().sample(
-                drain.shift, drain.valid, drain.number, drain.sums[0], drain.sums[1])
+                drain.shift, drain.valid, drain.number, *(port[column] for port in ports for column in range(2)))
             position += shift
             if valid:
                 found.append((number, sums))
@@ -160,7 +172,9 @@ def test_slices_are_joined_in_order(slices: int, groups: int) -> None:
             await ctx.tick()
 
     async def run(ctx: Any) -> None:
-        for control, value in ((Control.SLICES, slices), (Control.GROUPS, groups), (Control.FOLDS, 1)):
+        values = {Control.SLICES: slices, Control.GROUPS: groups, Control.FOLDS: 1, Control.CURRENTS: currents}
+        for control in controls(params):
+            value = values[control]
             await write(ctx, drain.bus, Memory.CONTROL, control, value)
             assert await read(ctx, drain.bus, Memory.CONTROL, control, 1) == value
         for _ in range(3):
@@ -176,8 +190,9 @@ def test_slices_are_joined_in_order(slices: int, groups: int) -> None:
             ctx.set(drain.loaded, 0)
             await settle(ctx, drain.idle)
             await ctx.tick().repeat(2)
-            wanted = [[sum(rows[g * slices + i][column] << 3 * (slices - 1 - i) for i in range(slices)) for column in range(2)]
-                      for g in range(groups)]
+            there = max(1, currents)
+            wanted = [[sum(rows[(g * there + c) * slices + i][column] << 3 * (slices - 1 - i) for i in range(slices)) if c < there
+                       else 0 for c in range(len(ports)) for column in range(2)] for g in range(groups)]
             assert found == list(enumerate(wanted))
 
     simulate(drain, run, background=[lanes, enable])

@@ -1,9 +1,10 @@
-"""The neuron unit in Amaranth's simulator, with random waits, against DESIGN §2 in plain Python."""
+"""The neuron unit in Amaranth's simulator, with random waits, against DESIGN §2 in plain Python; with one current and with two."""
 
 from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,13 +12,13 @@ import pytest
 from spikeloom.hdl.layouts import row_layout
 from spikeloom.hdl.neurons import ROWS, NeuronUnit
 from spikeloom.hdl.queue import Queue
-from spikeloom.memories import Memory, class_records, memory_specs
+from spikeloom.memories import Memory, class_records, memory_specs, state_memories
 from spikeloom.params import ArrayParams
 from tests.units import Taker, read, settle, simulate, write
 
 PARAMS = ArrayParams(lanes=8, banks=2, words=8, block=8, delays=4, delay_depth=4, destinations=32, state_bits=16, classes=4,
                      accumulator_bits=10, weight_bits=3)
-SPECS = memory_specs(PARAMS)
+TWO = replace(PARAMS, currents=2)
 
 
 def toward_zero(product: int, fraction: int) -> int:
@@ -27,35 +28,41 @@ def toward_zero(product: int, fraction: int) -> int:
 class Model:
     """Neurons of a unit, one by one, from DESIGN §2."""
 
-    def __init__(self, rng: random.Random) -> None:
-        first, second = class_records(PARAMS)
+    def __init__(self, rng: random.Random, params: ArrayParams = PARAMS) -> None:
+        self.specs = memory_specs(params)
         one = 1 << PARAMS.gain_bits
         self.classes = [{"current_gain": rng.choice([0, one // 2, one]), "membrane_gain": rng.choice([0, one * 7 // 8, one, 2 * one]),
                          "shift": rng.randrange(4), "refractory": 0 if n == 2 else 2, "spiking": int(n != 3), "subtract": rng.randrange(2),
-                         "hold": n % 2, "phases": 1 if n == 2 else 3, "start": 2 * (n == 2)} for n in range(4)]
-        self.words = [int(record.pack(**{field.name: c[field.name] for field in record}))
-                      for c in self.classes for record in (first, second)]
+                         "hold": n % 2, "phases": 1 if n == 2 else 3, "start": 2 * (n == 2),
+                         "second_gain": one * n // 4} for n in range(4)]
+        self.words = {int(self.specs[Memory.CLASSES].address.pack(part=part, index=n)):
+                      int(record.pack(**{field.name: c[field.name] for field in record}))
+                      for n, c in enumerate(self.classes) for part, record in enumerate(class_records(params))}
         count = PARAMS.core_neurons
         self.constants = {
             Memory.THRESHOLD: [rng.randrange(-50, 500) for _ in range(count)],
             Memory.BIAS: [rng.choice([0, 0, 7, -7, 30000, -30000]) for _ in range(count)],
             Memory.RESET: [rng.choice([0, 300, -300, 32767]) for _ in range(count)],
             Memory.NEURON_CLASS: [n % 4 for n in range(count)]}
-        self.state = {memory: [0] * count for memory in (Memory.CURRENT, Memory.MEMBRANE, Memory.REFRACTORY)}
+        self.state = {memory: [0] * count for memory in state_memories(params)}
         self.met = Counter[str]()
 
-    def update(self, n: int, total: int, tick: dict[str, int]) -> tuple[int, int]:
+    def update(self, n: int, totals: list[int], tick: dict[str, int]) -> tuple[int, int]:
         """One neuron's tick; returns whether it spikes, and whether it has a potential to send."""
         c = self.classes[self.constants[Memory.NEURON_CLASS][n]]
-        u, v, wait = (0 if tick["fresh"] else self.state[memory][n] for memory in (Memory.CURRENT, Memory.MEMBRANE, Memory.REFRACTORY))
+        state = {memory: 0 if tick["fresh"] else values[n] for memory, values in self.state.items()}
+        v, wait = state[Memory.MEMBRANE], state[Memory.REFRACTORY]
         active = c["phases"] >> tick["phase"] & 1 and tick["age"] >= c["start"]
         spike = 0
         if active:
-            u = toward_zero(u * c["current_gain"], PARAMS.gain_bits) + (total << c["shift"])
-            exact = toward_zero(v * c["membrane_gain"], PARAMS.gain_bits) + u + self.constants[Memory.BIAS][n]
+            exact = toward_zero(v * c["membrane_gain"], PARAMS.gain_bits) + self.constants[Memory.BIAS][n]
+            currents = ((Memory.CURRENT, "current_gain"), (Memory.SECOND_CURRENT, "second_gain"))
+            for (memory, gain), total in zip(currents[:len(totals)], totals, strict=True):
+                state[memory] = u = toward_zero(state[memory] * c[gain], PARAMS.gain_bits) + (total << c["shift"])
+                self.met["overflow"] += not -32768 <= u <= 32767
+                exact += u
             moved = min(32767, max(-32768, exact))
             self.met["high" if exact > 32767 else "low" if exact < -32768 else "between"] += 1
-            self.met["overflow"] += not -32768 <= u <= 32767
             reaches = c["spiking"] and moved >= self.constants[Memory.THRESHOLD][n]
             spike = int(bool(reaches and not wait))
             self.met["spike"] += spike
@@ -70,27 +77,28 @@ class Model:
                 wait = max(0, wait - 1)
         else:
             self.met["rest"] += 1
-        for memory, value in ((Memory.CURRENT, u), (Memory.MEMBRANE, v), (Memory.REFRACTORY, wait)):
+        for memory, value in (state | {Memory.MEMBRANE: v, Memory.REFRACTORY: wait}).items():
             self.state[memory][n] = value
         return spike, int(bool(active and not c["spiking"]))
 
 
 async def load_neurons(ctx: Any, unit: NeuronUnit, model: Model) -> None:
     """Write a model's constants, and garbage for its state."""
-    for address, value in enumerate(model.words):
+    for address, value in model.words.items():
         await write(ctx, unit.bus, Memory.CLASSES, address, value)
     for memory, values in model.constants.items():
         for address, value in enumerate(values):
-            await write(ctx, unit.bus, memory, address, value & (1 << SPECS[memory].entry.bits) - 1)
+            await write(ctx, unit.bus, memory, address, value & (1 << model.specs[memory].entry.bits) - 1)
     for memory in model.state:
         for address in range(PARAMS.core_neurons):
             await write(ctx, unit.bus, memory, address, 0x2A)
 
 
-@pytest.mark.parametrize("pauses", [(0.0, 0.0), (0.3, 0.8)])
-def test_neurons_follow_the_equations(pauses: tuple[float, float]) -> None:
+@pytest.mark.parametrize(("pauses", "params"), [((0.0, 0.0), PARAMS), ((0.3, 0.8), PARAMS), ((0.1, 0.4), TWO)])
+def test_neurons_follow_the_equations(pauses: tuple[float, float], params: ArrayParams) -> None:
     rng = random.Random(f"{pauses}")
-    unit, model, layout = NeuronUnit(PARAMS), Model(rng), row_layout(PARAMS)
+    unit, model, layout = NeuronUnit(params), Model(rng, params), row_layout(PARAMS)
+    ports = [unit.sums] if params.currents == 1 else [unit.sums, unit.second_sums]
     taker = Taker(unit.o, rng, pauses[1])
     expected: list[dict[str, Any]] = []
 
@@ -103,12 +111,13 @@ def test_neurons_follow_the_equations(pauses: tuple[float, float]) -> None:
                 _, _, enabled = await ctx.tick().sample(unit.enable)
                 while not enabled or rng.random() < pauses[0]:
                     _, _, enabled = await ctx.tick().sample(unit.enable)
-                sums = [rng.randrange(-200, 400) for _ in range(2)]
+                sums = [[rng.randrange(-200, 400) for _ in ports] for _ in range(2)]
                 ctx.set(unit.valid, 1)
                 ctx.set(unit.number, row)
-                for column, total in enumerate(sums):
-                    ctx.set(unit.sums[column], total)
-                outcome = [model.update(2 * row + column, total, tick) for column, total in enumerate(sums)]
+                for column, totals in enumerate(sums):
+                    for port, total in zip(ports, totals, strict=True):
+                        ctx.set(port[column], total)
+                outcome = [model.update(2 * row + column, totals, tick) for column, totals in enumerate(sums)]
                 if any(spike or opened for spike, opened in outcome):
                     expected.append({
                         "row": row, "spikes": sum(spike << i for i, (spike, _) in enumerate(outcome)),
@@ -121,7 +130,7 @@ def test_neurons_follow_the_equations(pauses: tuple[float, float]) -> None:
         for memory, values in model.state.items():
             for address, value in enumerate(values):
                 found = await read(ctx, unit.bus, memory, address, 1)
-                assert found == value & (1 << SPECS[memory].entry.bits) - 1, f"{memory.name} {address}"
+                assert found == value & (1 << model.specs[memory].entry.bits) - 1, f"{memory.name} {address}"
 
     simulate(unit, run, background=[taker.run])
     found: list[Any] = [layout.from_bits(payload) for payload in taker.payloads]  # only potentials that are open mean anything
@@ -137,7 +146,7 @@ def test_neurons_answer_after_their_latency_and_take_a_row_a_cycle() -> None:
     for values, value in ((model.constants[Memory.NEURON_CLASS], 0), (model.constants[Memory.THRESHOLD], -32768)):
         values[:] = [value] * len(values)
     first, second = class_records(PARAMS)
-    model.words[:2] = int(first.pack(membrane_gain=0)), int(second.pack(spiking=1, phases=1))
+    model.words |= {0: int(first.pack(membrane_gain=0)), 1: int(second.pack(spiking=1, phases=1))}
     taker = Taker(unit.o, random.Random(1))
     began: list[int] = []
 
@@ -167,7 +176,7 @@ def test_neurons_ask_for_a_pause_before_their_queue_overflows() -> None:
     """Rows come whenever ``enable`` lets them, and nobody takes any for a long time."""
     unit, model = NeuronUnit(PARAMS), Model(random.Random(9))
     first, second = class_records(PARAMS)
-    model.words = [int(first.pack()), int(second.pack(spiking=1, phases=1))] * 4
+    model.words = dict(enumerate([int(first.pack()), int(second.pack(spiking=1, phases=1))] * 4))
     model.constants[Memory.THRESHOLD] = [-32768] * PARAMS.core_neurons
     taker = Taker(unit.o, random.Random(1), 0.97)
     sent = 0
@@ -193,17 +202,20 @@ def test_neurons_ask_for_a_pause_before_their_queue_overflows() -> None:
     assert ROWS < 60
 
 
-def test_a_current_beyond_its_width_raises_overflow() -> None:
-    unit, model = NeuronUnit(PARAMS), Model(random.Random(9))
-    first, second = class_records(PARAMS)
-    model.words = [int(first.pack(current_gain=1 << 12)), int(second.pack(phases=1, shift=5))] * 4
+@pytest.mark.parametrize(("params", "port"), [(PARAMS, "sums"), (TWO, "sums"), (TWO, "second_sums")])
+def test_a_current_beyond_its_width_raises_overflow(params: ArrayParams, port: str) -> None:
+    unit, model = NeuronUnit(params), Model(random.Random(9), params)
+    first, second, *third = class_records(params)
+    words = [first.pack(current_gain=1 << 12), second.pack(phases=1, shift=5), *(word.pack(second_gain=1 << 12) for word in third)]
+    address = model.specs[Memory.CLASSES].address
+    model.words = {int(address.pack(part=part, index=n)): int(word) for n in range(4) for part, word in enumerate(words)}
     raised: list[bool] = []
 
     async def run(ctx: Any) -> None:
         await load_neurons(ctx, unit, model)
         for fresh, total in ((1, 1023), (0, 0), (0, 1), (1, -1024), (0, -1), (1, 1024)):
             ctx.set(unit.tick, {"phase": 0, "age": 0, "end": 0, "fresh": fresh})
-            ctx.set(unit.sums[0], total)
+            ctx.set(getattr(unit, port)[0], total)
             ctx.set(unit.valid, 1)
             await ctx.tick()
             ctx.set(unit.valid, 0)

@@ -8,7 +8,7 @@ import numpy as np
 
 from spikeloom.errors import ImageError
 from spikeloom.fields import Ints
-from spikeloom.memories import Memory, MemorySpec, class_records, memory_specs
+from spikeloom.memories import Control, Memory, MemorySpec, class_records, memory_specs
 
 if TYPE_CHECKING:
     from spikeloom.image import Core, Image, InputMap, PopulationMap
@@ -51,12 +51,20 @@ def _check_core(image: Image, core: Core, specs: dict[Memory, MemorySpec]) -> No
                              f"{words.shape}")
         if words.size and int(words.max()) >> spec.entry.bits:
             raise ImageError(f"Core ({x}, {y}): an entry of {memory.name} exceeds {spec.entry.bits} bits")
-    gains = class_records(params)[0].unpack(image.entries(core, Memory.CLASSES)[specs[Memory.CLASSES].address.pack(
-        part=0, index=np.arange(params.classes)).astype(np.int64)])
-    for name, values in gains.items():
-        if values.max() > 2 << params.gain_bits:
-            raise ImageError(f"Core ({x}, {y}): {name} of class {int(values.argmax())} is "
-                             f"{values.max() / (1 << params.gain_bits)}; gains lie in [0, 2]")
+    _check_gains(image, core, specs[Memory.CLASSES])
+    if params.currents > 1 and image.entries(core, Memory.CONTROL)[Control.CURRENTS] > params.currents:
+        raise ImageError(f"Core ({x}, {y}): CONTROL asks for {image.entries(core, Memory.CONTROL)[Control.CURRENTS]} synaptic "
+                         f"currents; neurons of this array have at most {params.currents}")
+
+
+def _check_gains(image: Image, core: Core, spec: MemorySpec) -> None:
+    params, table = image.params, image.entries(core, Memory.CLASSES)
+    for part, record in enumerate(class_records(params)):
+        words = table[spec.address.pack(part=part, index=np.arange(params.classes)).astype(np.int64)]
+        for name, values in record.unpack(words).items():
+            if name.endswith("_gain") and values.max() > 2 << params.gain_bits:
+                raise ImageError(f"Core ({core[0]}, {core[1]}): {name} of class {int(values.argmax())} is "
+                                 f"{values.max() / (1 << params.gain_bits)}; gains lie in [0, 2]")
 
 
 def _check_input(image: Image, source: InputMap) -> None:

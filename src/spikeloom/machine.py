@@ -69,7 +69,8 @@ class Machine(Protocol):
         """Forget all neuron state and waiting spikes; the image stays."""
 
     def probe(self, population: str) -> dict[str, Ints]:
-        """State of a population after the last run's last tick: ``current``, ``membrane``, ``refractory``, int64 (neurons,)."""
+        """State of a population after the last run's last tick: ``current``, ``membrane``, ``refractory``, and where the array's
+        neurons may have two currents ``second_current``, int64 (neurons,) each."""
 
     def counters(self) -> dict[str, int]:
         """Counters since the last reset, by the names of the registers."""

@@ -39,14 +39,20 @@ class Memory(enum.IntEnum):
     REFRACTORY = 11
     FANOUT = 12
     DESTINATIONS = 13
+    SECOND_CURRENT = 14  #: only in arrays whose neurons may have two currents
 
 
 class Control(enum.IntEnum):
-    """Entries of the CONTROL memory. A core with 0 folds in use updates nothing."""
+    """Entries of the CONTROL memory, see :func:`controls`. A core with 0 folds in use updates nothing.
 
-    SLICES = 0   #: lanes of a neuron (weight digits), 1 to ``max_slices``
-    GROUPS = 1   #: neuron rows in each fold
-    FOLDS = 2    #: folds in use
+    In a fold, slice s of current c of the neurons of group g lies in lane row ``(g · currents + c) · slices + s``; so
+    ``groups · currents · slices`` must not exceed ``lane_rows``.
+    """
+
+    SLICES = 0    #: lanes of a sum (weight digits), 1 to ``max_slices``
+    GROUPS = 1    #: neuron rows in each fold
+    FOLDS = 2     #: folds in use
+    CURRENTS = 3  #: synaptic currents of each neuron, 1 (or 0) or 2; only in arrays with two
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,17 @@ class MemorySpec:
         return every[self.valid(every)].astype(np.uint64)
 
 
+def controls(params: ArrayParams) -> tuple[Control, ...]:
+    """The CONTROL entries that the cores of this array have."""
+    return tuple(control for control in Control if control != Control.CURRENTS or params.currents > 1)
+
+
+def state_memories(params: ArrayParams) -> tuple[Memory, ...]:
+    """The memories that a neuron's update changes; the others hold the image."""
+    states = (Memory.CURRENT, Memory.MEMBRANE, Memory.REFRACTORY, Memory.SECOND_CURRENT)
+    return states[params.currents == 0: 3 + (params.currents > 1)]
+
+
 def synapse_chunk(params: ArrayParams) -> Record:
     """Cells of one configuration word of a synapse row: lane ``chunk * chunk_lanes + i`` is cell i."""
     return Record(*(Field(f"cell{i}", params.weight_bits, True) for i in range(params.chunk_lanes)))
@@ -104,18 +121,19 @@ def destination_record(params: ArrayParams) -> Record:
                   Field("host", 1), Field("last", 1))
 
 
-def class_records(params: ArrayParams) -> tuple[Record, Record]:
-    """The two words of a neuron class.
+def class_records(params: ArrayParams) -> tuple[Record, ...]:
+    """The words of a neuron class by part: two, and a third where neurons may have two currents.
 
     Gains are ``value / 2**gain_bits``. The neuron stays at zero before tick ``start`` of a sample. ``phases`` has a bit per
     tick of a step: the neuron updates where it is set. ``hold`` keeps v unchanged while refractory; ``subtract`` chooses
-    v − RESET over v = RESET after a spike.
+    v − RESET over v = RESET after a spike. ``floor``, only in arrays with ``floors``, holds v at or above −THRESHOLD.
     """
     gain = params.gain_bits + 2
-    return (Record(Field("current_gain", gain), Field("membrane_gain", gain)),
-            Record(Field("shift", params.shift_bits), Field("refractory", params.refractory_bits),
-                   Field("spiking", 1), Field("subtract", 1), Field("hold", 1), Field("phases", params.phases),
-                   Field("start", bits_for(params.depths))))
+    words = (Record(*([Field("current_gain", gain)] if params.currents else []), Field("membrane_gain", gain)),
+             Record(Field("shift", params.shift_bits), Field("refractory", params.refractory_bits),
+                    Field("spiking", 1), Field("subtract", 1), Field("hold", 1), Field("phases", params.phases),
+                    Field("start", bits_for(params.depths)), *([Field("floor", 1)] if params.floors else [])))
+    return words if params.currents < 2 else (*words, Record(Field("second_gain", gain)))
 
 
 def memory_specs(params: ArrayParams) -> dict[Memory, MemorySpec]:
@@ -131,18 +149,19 @@ def memory_specs(params: ArrayParams) -> dict[Memory, MemorySpec]:
     def neuron(memory: Memory, field: Field, meaning: str) -> MemorySpec:
         return spec(memory, {"column": params.neurons_per_cycle, "row": params.neuron_rows}, Record(field), meaning)
 
-    state = params.state_bits
+    state, parts = params.state_bits, len(class_records(params))
     words = [
-        spec(Memory.CONTROL, {"index": len(Control)}, Record(Field("value", 16)), "slices, groups and folds in use"),
+        spec(Memory.CONTROL, {"index": len(controls(params))}, Record(Field("value", 16)),
+             "slices, groups and folds in use" + (", and currents" if params.currents > 1 else "")),
         spec(Memory.SYNAPSES, {"chunk": params.chunks, "word": params.words, "bank": params.banks},
              synapse_chunk(params), "synapse words, a chunk of cells at a time"),
-        spec(Memory.CLASSES, {"part": 2, "index": params.classes}, Record(Field("value", DATA_BITS)),
-             "neuron classes, two words each"),
+        spec(Memory.CLASSES, {"part": parts, "index": params.classes}, Record(Field("value", DATA_BITS)),
+             f"neuron classes, {'two' if parts == 2 else 'three'} words each"),
         neuron(Memory.NEURON_CLASS, Field("index", bits_for(params.classes)), "class of each neuron"),
         neuron(Memory.THRESHOLD, Field("value", state, True), "threshold θ of each neuron"),
         neuron(Memory.BIAS, Field("value", state, True), "bias b of each neuron"),
         neuron(Memory.RESET, Field("value", state, True), "amount subtracted, or value set, after a spike"),
-        neuron(Memory.CURRENT, Field("value", state, True), "synaptic current u"),
+        *([neuron(Memory.CURRENT, Field("value", state, True), "synaptic current u")] if params.currents else []),
         neuron(Memory.MEMBRANE, Field("value", state, True), "membrane potential v"),
         neuron(Memory.REFRACTORY, Field("value", params.refractory_bits), "refractory ticks left"),
         spec(Memory.FANOUT, {"row": params.neuron_rows},
@@ -159,6 +178,8 @@ def memory_specs(params: ArrayParams) -> dict[Memory, MemorySpec]:
                  Record(Field("word", bits_for(params.words)), Field("fold", bits_for(params.folds))),
                  "(word, fold) lists; the fold is added to the axon's base modulo the folds"),
         ]
+    if params.currents > 1:
+        words.append(neuron(Memory.SECOND_CURRENT, Field("value", state, True), "second synaptic current u₁, where a core has two"))
     return {word.memory: word for word in words}
 
 

@@ -68,6 +68,11 @@ class ArrayParams:
         Largest number of ticks in a step of a slowed network.
     depths
         Largest number of ticks by which a population may start after its sample, plus one.
+    currents
+        Synaptic currents that a neuron may have, 0 to 2. With 0 there is no state for them: what synapses add acts in its own
+        tick only (α = 0). With 2 each core chooses; a neuron with two takes lanes for both.
+    floors
+        1: classes may hold v at or above −θ; 0: they may not.
     """
 
     columns: int = 1
@@ -91,6 +96,8 @@ class ArrayParams:
     refractory_bits: int = 6
     phases: int = 4
     depths: int = 16
+    currents: int = 1
+    floors: int = 0
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -119,6 +126,8 @@ class ArrayParams:
         _between("refractory_bits", self.refractory_bits, 1, 16)
         _between("phases", self.phases, 1, 8)
         _between("depths", self.depths, 2, 256)
+        _between("currents", self.currents, 0, 2)
+        _between("floors", self.floors, 0, 1)
         _between("lanes", self.lanes, self.neurons_per_cycle, 1 << 10)
         if self.lanes % self.neurons_per_cycle:
             raise ValueError(f"lanes must be a multiple of neurons_per_cycle ({self.neurons_per_cycle}), not {self.lanes}")
@@ -232,7 +241,11 @@ class ArrayParams:
     def digest(self) -> str:
         """SHA-256 over the parameters and the contract's map, hexadecimal: equal for arrays that take the same images."""
         from spikeloom.memories import memory_map
-        plain: dict[str, Any] = {"params": self.describe(), "memories": memory_map(self)}
+        params = self.describe()
+        for name, default in (("currents", 1), ("floors", 0)):  # the same array as before there was the choice
+            if params[name] == default:
+                del params[name]
+        plain: dict[str, Any] = {"params": params, "memories": memory_map(self)}
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
@@ -241,8 +254,9 @@ PRESETS: dict[str, ArrayParams] = {
     "tiny": ArrayParams(lanes=16, banks=2, words=64, block=8, delay_depth=16, destinations=32),
     "small": ArrayParams(columns=2, rows=2, lanes=32, banks=2, words=128, block=16, delay_depth=32),
     "pynq_z2": ArrayParams(columns=2, rows=2, lanes=144),
-    "pynq_z2_folded": ArrayParams(columns=2, rows=2, lanes=72, folds=32, banks=2, words=1024, axons=2048, entries=2048,
-                                  destinations=2048, delay_depth=256),
+    "pynq_z2_folded": ArrayParams(columns=2, rows=2, lanes=64, folds=64, banks=2, words=512, weight_bits=8, accumulator_bits=18,
+                                  state_bits=18, axons=2048, entries=1024, destinations=2048, delay_depth=32, refractory_bits=4, currents=0,
+                                  floors=1),
 }
 
 
