@@ -22,6 +22,7 @@ class Projection:
 
     Synapse i goes from neuron ``pre[i]`` to ``post[i]`` with ``weight[i]`` (float64) and ``delay[i]`` in steps (int64): 0 is
     seen by the target in the step of the spike, 1 in the next one. ``delay`` may be one number. Synapses of one pair add up.
+    ``receptor`` tells which synaptic current of the target they drive, 0 or 1.
     """
 
     name: str
@@ -31,10 +32,15 @@ class Projection:
     post: Ints
     weight: Floats
     delay: Ints
+    receptor: int = 0
 
     def __post_init__(self) -> None:
         check_name(self.name, "Projection")
         title = f"Projection {self.name!r}"
+        if isinstance(self.receptor, bool) or self.receptor not in (0, 1):
+            raise NetworkError(f"{title}: receptor must be 0 or 1, not {self.receptor!r}: neurons have at most two synaptic "
+                               f"currents")
+        object.__setattr__(self, "receptor", int(self.receptor))
         arrays = {name: np.asarray(getattr(self, name)) for name in ("pre", "post", "weight", "delay")}
         if arrays["delay"].ndim == 0:
             arrays["delay"] = np.full(arrays["weight"].shape, arrays["delay"])
@@ -61,7 +67,8 @@ class Projection:
         return len(self.weight)
 
     @classmethod
-    def dense(cls, name: str, source: str, target: str, weights: npt.ArrayLike, delay: npt.ArrayLike = 0) -> Projection:
+    def dense(cls, name: str, source: str, target: str, weights: npt.ArrayLike, delay: npt.ArrayLike = 0, *,
+              receptor: int = 0) -> Projection:
         """Synapses from a matrix (outputs, inputs); zero weights make none. ``delay`` is a number or a matrix like it."""
         try:
             matrix = np.asarray(weights, np.float64)
@@ -72,7 +79,7 @@ class Projection:
             raise NetworkError(f"Projection {name!r}: weights must be a matrix (outputs, inputs), not of shape {matrix.shape}")
         post, pre = np.nonzero(matrix)
         return cls(name=name, source=source, target=target, pre=pre, post=post, weight=matrix[post, pre],
-                   delay=delays[post, pre])
+                   delay=delays[post, pre], receptor=receptor)
 
 
 @dataclass(frozen=True)
@@ -136,6 +143,11 @@ class Network:
             return int(np.prod(self.inputs[name], dtype=np.int64))
         return self.population(name).size
 
+    def currents(self, name: str) -> int:
+        """Synaptic currents of a population's neurons: 2 if any projection drives its receptor 1, else 1."""
+        self.population(name)
+        return 1 + max((p.receptor for p in self.projections if p.target == name), default=0)
+
     def order(self) -> tuple[str, ...]:
         """Populations so that synapses without delay lead forward; NetworkError names a loop that prevents it."""
         before: dict[str, set[str]] = {population.name: set() for population in self.populations}
@@ -166,6 +178,9 @@ class Network:
         if projection.source in names and not self.population(projection.source).spiking:
             raise NetworkError(f"{title}: {projection.source!r} never spikes, so that it cannot drive {projection.target!r}; "
                                f"only spikes travel between populations")
+        if projection.receptor and self.population(projection.target).rule is not None:
+            raise NetworkError(f"{title}: {projection.target!r} follows a framework's rule, which knows one synaptic current; a "
+                               f"population with a second one (receptor 1) must have rule=None")
         if self.population(projection.target).integer and np.any(projection.weight != np.round(projection.weight)):
             raise NetworkError(f"{title}: {projection.target!r} is an integer population, so that its weights must be integers")
 

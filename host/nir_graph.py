@@ -29,6 +29,11 @@ PARAMETERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "Affine": (("weight", "bias"), ()),
     "Scale": (("scale",), ()),
     "Flatten": ((), ("start_dim", "end_dim")),
+    "Delay": (("delay",), ()),
+    "Conv1d": (("weight", "stride", "padding", "dilation", "groups", "bias"), ("input_shape",)),
+    "Conv2d": (("weight", "stride", "padding", "dilation", "groups", "bias"), ("input_shape",)),
+    "SumPool2d": (("kernel_size", "stride", "padding"), ()),
+    "AvgPool2d": (("kernel_size", "stride", "padding"), ()),
     "Threshold": (("threshold",), ()),
     "I": (("r",), ()),
     "IF": (("r", "v_threshold"), ("v_reset",)),
@@ -38,8 +43,7 @@ PARAMETERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "CubaLIF": (("tau_syn", "tau_mem", "r", "v_leak", "v_threshold"), ("v_reset", "w_in")),
 }
 _IMPLIED = {"v_reset": 0.0, "w_in": 1.0, "start_dim": 1, "end_dim": -1}
-#: Node types that are sound NIR, but that this version cannot place.
-LATER = {"Conv1d": "convolution", "Conv2d": "convolution", "SumPool2d": "pooling", "AvgPool2d": "pooling", "Delay": "delay"}
+_WHOLE = ("shape", "input_shape", "start_dim", "end_dim", "stride", "padding", "dilation", "groups", "kernel_size")
 NEURONS = ("Threshold", "I", "IF", "LI", "LIF", "CubaLI", "CubaLIF")
 
 
@@ -187,29 +191,38 @@ def _nested(graph: Graph, full: str, raw: _Raw) -> tuple[str, str]:
 
 
 def _node(source: str, name: str, written: str, kind: str, values: Mapping[str, Any]) -> Node:
-    """A node with its parameters as arrays, checked; types for later versions are kept as they are."""
+    """A node with its parameters as arrays, checked; an optional parameter that is absent and implies nothing is left out."""
     title = f"{source}: {written} {name!r}"
-    if written in LATER:
-        return Node(name, kind, {})
     if written not in PARAMETERS:
         raise NetworkError(f"{title} is of an unknown type; known are {', '.join(PARAMETERS)}")
     needed, optional = PARAMETERS[written]
     parameters: dict[str, Array] = {}
     for key in (*needed, *optional):
-        if key not in values:
-            if key in needed:
-                raise NetworkError(f"{title} lacks the parameter {key!r}")
+        if key in values:
+            parameters[key] = _parameter(title, key, values[key])
+        elif key in needed:
+            raise NetworkError(f"{title} lacks the parameter {key!r}")
+        elif key in _IMPLIED:
             parameters[key] = np.asarray(_IMPLIED[key])
-            continue
-        try:
-            array = np.asarray(values[key])
-            array = array.astype(np.int64 if key in ("shape", "start_dim", "end_dim") else np.float64)
-        except (TypeError, ValueError):
-            raise NetworkError(f"{title}: {key} must be numbers, not {values[key]!r}") from None
-        if not np.all(np.isfinite(array)):
-            raise NetworkError(f"{title}: {key} holds {array[~np.isfinite(array)][0]}; every number must be finite")
-        if array.size == 0 or (key == "shape" and array.min() < 1):
-            raise NetworkError(f"{title}: {key} is empty; a layer must have at least one neuron"
-                               if array.size == 0 else f"{title}: shape {tuple(array.tolist())} has an empty axis")
-        parameters[key] = array
     return Node(name, kind, parameters)
+
+
+def _parameter(title: str, key: str, value: Any) -> Array:
+    """One parameter as an array: float64, int64 (shapes, sizes and axes), or the word that a padding may be."""
+    if key == "padding" and isinstance(value, str | bytes):
+        return np.asarray(_text(value))
+    try:
+        array = np.asarray(value).astype(np.float64)
+    except (TypeError, ValueError):
+        raise NetworkError(f"{title}: {key} must be numbers, not {value!r}") from None
+    if not np.all(np.isfinite(array)):
+        raise NetworkError(f"{title}: {key} holds {array[~np.isfinite(array)][0]}; every number must be finite")
+    if array.size == 0:
+        raise NetworkError(f"{title}: {key} is empty; a layer must have at least one neuron")
+    if key in _WHOLE:
+        if np.any(array != np.floor(array)) or np.abs(array).max() >= 1 << 31:
+            raise NetworkError(f"{title}: {key} must be integers below 2**31, not {tuple(array.reshape(-1).tolist())}")
+        array = array.astype(np.int64)
+    if key.endswith("shape") and array.min() < 1:
+        raise NetworkError(f"{title}: {key} {tuple(array.reshape(-1).tolist())} has an empty axis")
+    return array

@@ -2,11 +2,14 @@
 
 A population's neurons follow, in every step and per neuron, the rule of the hardware with real numbers::
 
-    u ← α u + g Σ w s                   current_gain α (0: no synaptic current), input_gain g
-    v ← β v + u + b                     membrane_gain β, bias b
+    u₀ ← α₀ u₀ + g Σ w s                current_gain α₀ (0: no synaptic current), input_gain g; synapses of receptor 0
+    u₁ ← α₁ u₁ + g Σ w s                second_current_gain α₁; synapses of receptor 1, if there are any
+    v ← β v + u₀ + u₁ + b               membrane_gain β, bias b
     spike if v > θ (strict) or v ≥ θ, unless refractory
     then v ← v − ρ or v ← ρ             reset "subtract" or "value", reset_value ρ
     and refractory for r steps          during which v still integrates, or stays as it is (hold)
+
+With ``floor``, v is raised to −θ where it is lower, before it is compared.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 #: Fraction bits of the gains of integer populations: what the finest array holds.
 INTEGER_GAIN_BITS = 16
+_GAINS = ("current_gain", "second_current_gain", "membrane_gain")
 _UNSET = float("nan")  # told apart from a NaN of the user by identity
 
 
@@ -76,18 +80,21 @@ class Population:
     ----------
     name, shape
         Its name, and the shape in which its neurons are numbered (C order).
-    current_gain, membrane_gain, input_gain, bias, threshold, reset_value
-        α, β, g, b, θ and ρ of the module's equations: a number, or an array of the population's shape; read as float64
+    current_gain, second_current_gain, membrane_gain, input_gain, bias, threshold, reset_value
+        α₀, α₁, β, g, b, θ and ρ of the module's equations: a number, or an array of the population's shape; read as float64
         (n,). ``reset_value`` is by default the threshold (``subtract``) or 0 (``value``).
     strict, reset, refractory, hold
         As in the equations; ``refractory`` in steps, int64 (n,).
+    floor
+        Whether v stays at or above −θ (sinabs's min_v_mem = −θ); for spiking neurons with θ ≥ 0 that are not ``strict``.
     spiking
         False for readouts: they never spike, their v is read, and threshold and reset mean nothing.
     integer
         Every number is already an integer in hardware units and is taken exactly; products with α and β (multiples of
         2**-16) are rounded toward zero. The input gain must be a power of two.
     rule
-        The framework's order of operations for the float reference; None: the equations as written, in float64.
+        The framework's order of operations for the float reference, of neurons with one synaptic current; None: the
+        equations as written, in float64.
 
     Raises NetworkError, naming the population, for anything that contradicts this.
     """
@@ -95,6 +102,7 @@ class Population:
     name: str
     shape: tuple[int, ...]
     current_gain: PerNeuron[np.float64] = PerNeuron(0.0)
+    second_current_gain: PerNeuron[np.float64] = PerNeuron(0.0)
     membrane_gain: PerNeuron[np.float64] = PerNeuron(1.0)
     input_gain: PerNeuron[np.float64] = PerNeuron(1.0)
     bias: PerNeuron[np.float64] = PerNeuron(0.0)
@@ -104,6 +112,7 @@ class Population:
     reset_value: PerNeuron[np.float64] = PerNeuron(_UNSET)
     refractory: PerNeuron[np.int64] = PerNeuron(0)
     hold: bool = False
+    floor: bool = False
     spiking: bool = True
     integer: bool = False
     rule: Rule | None = None
@@ -122,16 +131,18 @@ class Population:
         unset = self.__dict__["reset_value"] is _UNSET
         if unset:
             self.__dict__["reset_value"] = self.__dict__["threshold"] if self.reset == "subtract" and self.spiking else 0.0
-        for name in ("current_gain", "membrane_gain", "input_gain", "bias", "threshold", "reset_value"):
+        for name in (*_GAINS, "input_gain", "bias", "threshold", "reset_value"):
             self.__dict__[name] = self._values(name)
         refractory = self._values("refractory")
         if np.any(refractory != np.floor(refractory)) or np.any(refractory < 0):
             raise NetworkError(f"{title}: refractory must be steps 0, 1, 2 …, not {refractory.min():g}")
         self.__dict__["refractory"] = refractory.astype(np.int64)
-        for name in ("current_gain", "membrane_gain"):
+        for name in _GAINS:
             gain: Floats = getattr(self, name)
             if gain.min() < 0 or gain.max() > 2:
                 raise NetworkError(f"{title}: {name} must be 0 to 2, not {gain.min():g} to {gain.max():g}")
+        if self.floor and (self.strict or not self.spiking or np.any(self.threshold < 0)):
+            raise NetworkError(f"{title}: floor is for spiking neurons with v ≥ threshold ≥ 0, not strict ones, nor readouts")
         if self.integer:
             self._check_integers()
 
@@ -165,7 +176,7 @@ class Population:
                 raise NetworkError(f"{self._title}: {name} of neuron {bad} is {values[bad]:g}, not an integer")
         if np.any(np.frexp(self.input_gain)[0] != 0.5):
             raise NetworkError(f"{self._title}: input_gain of an integer population must be a power of two from 1 on")
-        for name in ("current_gain", "membrane_gain"):
+        for name in _GAINS:
             scaled = getattr(self, name) * 2.0**INTEGER_GAIN_BITS
             if np.any(scaled != np.round(scaled)):
                 raise NetworkError(f"{self._title}: {name} of an integer population must be a multiple of "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -18,8 +19,12 @@ from spikeloom.events import Events, InputSpikes, Spikes, dense_inputs
 from spikeloom.host.network import Floats, Ints, Network, Population, Projection
 from spikeloom.host.population import INTEGER_GAIN_BITS, Reals
 
-#: Share of a matrix that must be synapses for it to be multiplied as one; 16 Mi entries are 128 MiB.
+#: Neurons of the largest population times samples that are run at once: some 1 MiB a state, whatever the samples.
+_BATCH = 1 << 17
+#: Share of a matrix that must be synapses for its rows to be added whole; 16 Mi entries are 128 MiB.
 _DENSE_SHARE, _DENSE_LIMIT = 0.2, 1 << 24
+#: Synaptic events that are listed at once; each takes some 50 bytes.
+_EVENTS = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class ReferenceResult:
 
 
 def reference(network: Network, spikes: InputSpikes, *, record: Iterable[str] | None = None,
-              state_bits: int | None = None) -> ReferenceResult:
+              state_bits: int | None = None, keep: Iterable[str] | None = None) -> ReferenceResult:
     """Run a network on input spikes, every sample from the zero state.
 
     Parameters
@@ -54,34 +59,53 @@ def reference(network: Network, spikes: InputSpikes, *, record: Iterable[str] | 
         Populations whose potentials are returned; default: those that never spike.
     state_bits
         Width at which the membranes of integer populations saturate; None: they do not.
+    keep
+        Populations whose spikes are returned; default: all that spike. What is returned is all that grows with the samples:
+        they are run in batches.
 
-    InputError for inputs that do not fit, NetworkError for unknown names in ``record``.
+    InputError for inputs that do not fit, NetworkError for unknown names in ``record`` and ``keep``.
     """
     inputs, single = _inputs(network, spikes)
     samples, steps = next(iter(inputs.values())).shape[:2] if inputs else (1, 0)
     chosen = [p.name for p in network.populations if not p.spiking] if record is None else \
         [network.population(name).name for name in record]
-    history: dict[str, npt.NDArray[Any]] = dict(inputs)
-    for population in network.populations:
-        history[population.name] = np.zeros((samples, steps, population.size), bool)
+    kept = [p.name for p in network.populations if p.spiking] if keep is None else \
+        [name for name in dict.fromkeys(keep) if network.population(name).spiking]
+    fired: dict[str, Spikes] = {name: np.zeros((samples, steps, network.size(name)), bool) for name in kept}
     potentials = {name: np.zeros((samples, steps, network.size(name))) for name in chosen}
-    order = network.order()
-    neurons = {name: _neurons(network.population(name), samples, state_bits) for name in order}
-    synapses = {name: [part for p in network.projections if p.target == name for part in _parts(p, network)] for name in order}
-    for step in range(steps):
-        for name in order:
-            drive = np.zeros((samples, network.size(name)))
-            for source, delay, matmul in synapses[name]:
-                if step >= delay:
-                    drive += matmul(history[source][:, step - delay])
-            history[name][:, step] = neurons[name].update(drive)
-            if name in potentials:
-                potentials[name][:, step] = neurons[name].membrane
-    fired = {p.name: cast(Spikes, history[p.name]) for p in network.populations if p.spiking}
+    batch = max(1, _BATCH // max(population.size for population in network.populations))
+    synapses = {name: [part for p in network.projections if p.target == name for part in _parts(p, network)]
+                for name in network.order()}
+    for first in range(0, samples, batch):
+        part = slice(first, first + batch)
+        _run(network, synapses, {name: array[part] for name, array in inputs.items()}, state_bits,
+             {name: array[part] for name, array in fired.items()}, {name: array[part] for name, array in potentials.items()})
     if single:
         fired = {name: array[0] for name, array in fired.items()}
         potentials = {name: array[0] for name, array in potentials.items()}
     return ReferenceResult(fired, potentials)
+
+
+def _run(network: Network, synapses: Mapping[str, list[_Part]], inputs: Mapping[str, npt.NDArray[Any]],
+         state_bits: int | None, fired: Mapping[str, Spikes], potentials: Mapping[str, Floats]) -> None:
+    """Run some samples and write their spikes and potentials to the given arrays."""
+    samples, steps = next(iter(inputs.values())).shape[:2] if inputs else (1, 0)
+    history: dict[str, npt.NDArray[Any]] = {**inputs, **fired}  # (samples, steps, n); only the last steps of the others
+    for population in network.populations:
+        depth = 1 + max((part.delay for parts in synapses.values() for part in parts if part.source == population.name), default=0)
+        history.setdefault(population.name, np.zeros((samples, depth, population.size), bool))
+    neurons = {name: _neurons(network.population(name), samples, network.currents(name), state_bits) for name in synapses}
+    for step in range(steps):
+        for name, parts in synapses.items():
+            drives = [np.zeros((samples, network.size(name))) for _ in range(network.currents(name))]
+            for part in parts:
+                if step >= part.delay:
+                    past = history[part.source]
+                    drives[part.receptor] += part.sums(past[:, (step - part.delay) % past.shape[1]])
+            past = history[name]
+            past[:, step % past.shape[1]] = neurons[name].update(drives)
+            if name in potentials:
+                potentials[name][:, step] = neurons[name].membrane
 
 
 def _inputs(network: Network, spikes: InputSpikes) -> tuple[dict[str, npt.NDArray[Any]], bool]:
@@ -105,73 +129,115 @@ def _inputs(network: Network, spikes: InputSpikes) -> tuple[dict[str, npt.NDArra
     return {name: real[name].reshape(array.shape) if name in real else array for name, array in dense.items()}, single
 
 
-Part = tuple[str, int, Callable[[npt.NDArray[Any]], Floats]]
+@dataclass(frozen=True)
+class _Part:
+    """Synapses of one projection and one delay; ``sums`` maps what the source sends (samples, inputs) to (samples, outputs)."""
+
+    source: str
+    delay: int
+    receptor: int
+    sums: Callable[[npt.NDArray[Any]], Floats]
 
 
-def _parts(projection: Projection, network: Network) -> list[Part]:
-    """The projection cut by delays: source, delay, and what maps (samples, inputs) to sums (samples, outputs)."""
+def _parts(projection: Projection, network: Network) -> list[_Part]:
+    """The projection cut by delays."""
     inputs, outputs = network.size(projection.source), network.size(projection.target)
-    parts: list[Part] = []
+    parts: list[_Part] = []
     for delay in np.unique(projection.delay):
         here = projection.delay == delay
         pre, post, weight = projection.pre[here], projection.post[here], projection.weight[here]
-        entries = inputs * outputs
-        if entries <= _DENSE_LIMIT and len(weight) >= _DENSE_SHARE * entries:
-            matrix = np.zeros((inputs, outputs))
-            np.add.at(matrix, (pre, post), weight)
-            parts.append((projection.source, int(delay), _dense(matrix)))
-        else:
-            parts.append((projection.source, int(delay), _sparse(pre, post, weight, inputs, outputs)))
+        rows = inputs * outputs <= _DENSE_LIMIT and len(weight) >= _DENSE_SHARE * inputs * outputs
+        add = (_rows if rows else _lists)(pre, post, weight, inputs, outputs)
+        fan = np.full(inputs, outputs) if rows else np.bincount(pre, minlength=inputs)
+        parts.append(_Part(projection.source, int(delay), projection.receptor, partial(_sums, fan, add)))
     return parts
 
 
-def _dense(matrix: Floats) -> Callable[[npt.NDArray[Any]], Floats]:
-    return lambda spikes: spikes.astype(np.float64) @ matrix
+#: Adds weights up: samples and neurons of the spikes, their values (None: 1), number of samples → (samples, outputs).
+_Add = Callable[[Ints, Ints, "Floats | None", int], Floats]
 
 
-def _sparse(pre: Ints, post: Ints, weight: Floats, inputs: int, outputs: int) -> Callable[[npt.NDArray[Any]], Floats]:
-    """Only the synapses of neurons that spike are walked."""
+def _sums(fan: Ints, add: _Add, spikes: npt.NDArray[Any]) -> Floats:
+    """What the spikes (samples, inputs) sum up to, of which only those that are not 0 are walked, in bounded memory.
+
+    A target's weights are added in the order of their sources, however many samples there are.
+    """
+    sample, neuron = np.nonzero(spikes)
+    values = None if spikes.dtype == np.bool_ else spikes[sample, neuron].astype(np.float64)
+    ends = np.cumsum(fan[neuron])
+    if not len(ends) or ends[-1] <= _EVENTS:
+        return add(sample, neuron, values, len(spikes))
+    if len(spikes) > 1:
+        half = len(spikes) // 2
+        return np.concatenate((_sums(fan, add, spikes[:half]), _sums(fan, add, spikes[half:])))
+    cuts = np.searchsorted(ends, np.arange(_EVENTS, ends[-1], _EVENTS))
+    total = np.zeros((1, 1))
+    for part in np.split(np.arange(len(ends)), cuts):
+        total = total + add(sample[part], neuron[part], None if values is None else values[part], 1)
+    return total
+
+
+def _rows(pre: Ints, post: Ints, weight: Floats, inputs: int, outputs: int) -> _Add:
+    """Whole rows of a matrix (inputs, outputs)."""
+    matrix = np.zeros((inputs, outputs))
+    np.add.at(matrix, (pre, post), weight)
+
+    def add(sample: Ints, neuron: Ints, values: Floats | None, samples: int) -> Floats:
+        total = np.zeros((samples, outputs))
+        if len(sample):
+            rows = matrix[neuron]
+            if values is not None:
+                rows *= values[:, None]
+            first = np.concatenate(([0], np.flatnonzero(sample[1:] != sample[:-1]) + 1))
+            total[sample[first]] = np.add.reduceat(rows, first, axis=0)
+        return total
+
+    return add
+
+
+def _lists(pre: Ints, post: Ints, weight: Floats, inputs: int, outputs: int) -> _Add:
+    """Lists of the synapses of each input."""
     order = np.argsort(pre, kind="stable")
     targets, weights = post[order], weight[order]
     start = np.concatenate(([0], np.cumsum(np.bincount(pre, minlength=inputs))))
 
-    def sums(spikes: npt.NDArray[Any]) -> Floats:
-        sample, neuron = np.nonzero(spikes)
+    def add(sample: Ints, neuron: Ints, values: Floats | None, samples: int) -> Floats:
         fan = start[neuron + 1] - start[neuron]
         index = np.arange(fan.sum()) + np.repeat(start[neuron] - (np.cumsum(fan) - fan), fan)
-        values = weights[index] * np.repeat(spikes[sample, neuron].astype(np.float64), fan)
-        flat = np.repeat(sample, fan) * outputs + targets[index]
-        total = np.bincount(flat, values, minlength=len(spikes) * outputs).astype(np.float64)
-        return total.reshape(len(spikes), outputs)
+        addends = weights[index] if values is None else weights[index] * np.repeat(values, fan)
+        flat = np.repeat(sample * outputs, fan) + targets[index]
+        return np.bincount(flat, addends, minlength=samples * outputs).astype(np.float64).reshape(samples, outputs)
 
-    return sums
+    return add
 
 
-def _neurons(population: Population, samples: int, state_bits: int | None) -> _Neurons:
+def _neurons(population: Population, samples: int, currents: int, state_bits: int | None) -> _Neurons:
     if population.integer:
-        return _IntegerNeurons(population, samples, state_bits)
-    return _Neurons(population, samples)
+        return _IntegerNeurons(population, samples, currents, state_bits)
+    return _Neurons(population, samples, currents)
 
 
 class _Neurons:
     """State of a population over all samples."""
 
-    def __init__(self, population: Population, samples: int) -> None:
+    def __init__(self, population: Population, samples: int, currents: int) -> None:
         rule = population.rule
         self._population = population
         self._type: Any = np.float64 if rule is None else np.dtype(rule.precision)
         shape = (samples, population.size)
         self.membrane: npt.NDArray[Any] = np.zeros(shape, self._type)
-        self._current: npt.NDArray[Any] = np.zeros(shape, self._type)
+        self._currents: list[npt.NDArray[Any]] = [np.zeros(shape, self._type) for _ in range(currents)]
         self._waiting = np.zeros(shape, np.int64)
         self._threshold = population.threshold.astype(self._type)
         self._reset = population.reset_value.astype(self._type)
 
-    def update(self, drive: Floats) -> Spikes:
-        """One step with the synaptic sums (samples, n); returns the spikes."""
+    def update(self, drives: list[Floats]) -> Spikes:
+        """One step with the synaptic sums (samples, n) of each current; returns the spikes."""
         population = self._population
         before = self.membrane
-        self._current, membrane = self._advance(drive)
+        membrane = self._advance(drives)
+        if population.floor:
+            membrane = np.maximum(membrane, -self._threshold)
         blocked = self._waiting > 0
         if population.hold:
             membrane = np.where(blocked, before, membrane)
@@ -185,36 +251,41 @@ class _Neurons:
         self._waiting = np.where(spikes, population.refractory, np.maximum(self._waiting - 1, 0))
         return spikes
 
-    def _advance(self, drive: Floats) -> tuple[Reals, Reals]:
+    def _advance(self, drives: list[Floats]) -> Reals:
+        """Update the currents; returns the membrane before spike and reset."""
         p = self._population
         if p.rule is not None:
-            return p.rule.advance(self._current, self.membrane, drive.astype(self._type))
-        current = p.current_gain * self._current + p.input_gain * drive
-        return current, p.membrane_gain * self.membrane + current + p.bias
+            self._currents[0], membrane = p.rule.advance(self._currents[0], self.membrane, drives[0].astype(self._type))
+            return membrane
+        gains = (p.current_gain, p.second_current_gain)
+        for i, drive in enumerate(drives):
+            self._currents[i] = gains[i] * self._currents[i] + p.input_gain * drive
+        return cast(Reals, p.membrane_gain * self.membrane + sum(self._currents) + p.bias)
 
     def _subtract(self, membrane: Reals) -> Reals:
         return cast(Reals, membrane - self._reset)
 
 
 class _IntegerNeurons(_Neurons):
-    """Exact integers: u ← rtz(u α) + g Σ w s, v ← saturate(rtz(v β) + u + b), and v − ρ saturates too."""
+    """Exact integers: u ← rtz(u α) + g Σ w s, v ← saturate(rtz(v β) + u₀ + u₁ + b), and v − ρ saturates too."""
 
-    def __init__(self, population: Population, samples: int, state_bits: int | None) -> None:
-        super().__init__(population, samples)
+    def __init__(self, population: Population, samples: int, currents: int, state_bits: int | None) -> None:
+        super().__init__(population, samples, currents)
         self._type = np.int64
         self._high = None if state_bits is None else (1 << (state_bits - 1)) - 1
         whole = ("threshold", "reset_value", "bias", "input_gain")
         self._threshold, self._reset, self._bias, self._gain = (getattr(population, name).astype(np.int64) for name in whole)
-        gains = (population.current_gain, population.membrane_gain)
-        self._alpha, self._beta = (np.round(gain * 2.0**INTEGER_GAIN_BITS).astype(np.int64) for gain in gains)
+        gains = (population.membrane_gain, population.current_gain, population.second_current_gain)
+        self._beta, *self._alphas = (np.round(gain * 2.0**INTEGER_GAIN_BITS).astype(np.int64) for gain in gains)
         self.membrane = self.membrane.astype(np.int64)
-        self._current = self._current.astype(np.int64)
+        self._currents = [current.astype(np.int64) for current in self._currents]
 
-    def _advance(self, drive: Floats) -> tuple[Ints, Ints]:
-        if np.any(drive != np.round(drive)):
-            raise InputError(f"Population {self._population.name!r} takes integers: inputs with fractions cannot drive it")
-        current = _decay(self._current, self._alpha) + self._gain * drive.astype(np.int64)
-        return current, self._saturate(_decay(self.membrane, self._beta) + current + self._bias)
+    def _advance(self, drives: list[Floats]) -> Ints:
+        for i, drive in enumerate(drives):
+            if np.any(drive != np.round(drive)):
+                raise InputError(f"Population {self._population.name!r} takes integers: inputs with fractions cannot drive it")
+            self._currents[i] = _decay(self._currents[i], self._alphas[i]) + self._gain * drive.astype(np.int64)
+        return self._saturate(_decay(self.membrane, self._beta) + sum(self._currents) + self._bias)
 
     def _subtract(self, membrane: Ints) -> Ints:
         return self._saturate(membrane - self._reset)

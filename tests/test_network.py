@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from spikeloom.errors import NetworkError
+from spikeloom.host.discretise import Gains
 from spikeloom.host.network import Network, Population, Projection
 
 
@@ -62,11 +63,14 @@ def test_arrays_of_a_population_cannot_be_written() -> None:
     ({"bias": "much"}, "bias must be a number or an array of numbers"),
     ({"membrane_gain": -0.1}, "membrane_gain must be 0 to 2, not -0.1"),
     ({"current_gain": 2.1}, "current_gain must be 0 to 2, not 2.1"),
+    ({"second_current_gain": -1}, "Population 'a': second_current_gain must be 0 to 2, not -1"),
+    ({"second_current_gain": [1, 2, 3]}, r"second_current_gain has shape \(3,\)"),
     ({"refractory": -1}, "refractory must be steps 0, 1, 2 …, not -1"),
     ({"refractory": 0.5}, "refractory must be steps"),
     ({"reset": "half"}, "reset must be 'subtract' or 'value', not 'half'"),
     ({"integer": True, "threshold": 1.5}, "threshold of neuron 0 is 1.5, not an integer"),
     ({"integer": True, "membrane_gain": 1 / 3}, r"membrane_gain of an integer population must be a multiple of 2\*\*-16"),
+    ({"integer": True, "second_current_gain": 0.3}, r"second_current_gain of an integer population must be a multiple of"),
     ({"integer": True, "input_gain": 3}, "power of two"),
     ({"integer": True, "input_gain": 0.5}, "not an integer"),
 ])
@@ -93,6 +97,10 @@ def test_a_dense_projection_lists_its_synapses() -> None:
     ({"weight": ["a", "b"]}, "weight must be real numbers"),
     ({"weight": [1j, 2]}, "weight must be real numbers"),
     ({"name": 3}, "Projection must have a name"),
+    ({"receptor": 2}, "Projection 'p': receptor must be 0 or 1, not 2: neurons have at most two synaptic currents"),
+    ({"receptor": True}, "receptor must be 0 or 1, not True"),
+    ({"receptor": "x"}, "receptor must be 0 or 1, not 'x'"),
+    ({"receptor": [0, 1]}, r"receptor must be 0 or 1, not \[0, 1\]"),
 ])
 def test_a_bad_projection_is_named(changes: dict[str, Any], message: str) -> None:
     parts: dict[str, Any] = {"name": "p", "source": "in", "target": "a", "pre": [0, 1], "post": [0, 1], "weight": [1, 2],
@@ -141,6 +149,21 @@ def test_delayed_synapses_may_close_a_loop() -> None:
 def test_a_contradictory_network_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(NetworkError, match=message):
         network(**changes)
+
+
+def test_the_network_knows_how_many_currents_its_neurons_have() -> None:
+    second = Projection.dense("second", "in", "a", np.ones((4, 6)), receptor=1)
+    assert [network().currents(name) for name in "ab"] == [1, 1]
+    assert [network(projections=(second,)).currents(name) for name in "ab"] == [2, 1]
+    with pytest.raises(NetworkError, match="There is no population 'c'"):
+        network().currents("c")
+
+
+def test_a_second_current_has_no_place_in_a_frameworks_rule() -> None:
+    rule = Gains("float32", *(np.zeros(4) for _ in range(5)))
+    second = Projection.dense("second", "in", "a", np.ones((4, 6)), receptor=1)
+    with pytest.raises(NetworkError, match="'second': 'a' follows a framework's rule, which knows one synaptic current"):
+        network(populations=(Population(name="a", shape=(4,), rule=rule),), projections=(second,), outputs=())
 
 
 def test_a_loop_without_delay_is_named_from_end_to_end() -> None:

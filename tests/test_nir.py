@@ -11,8 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from spikeloom.errors import NetworkError
-from spikeloom.host.nir import from_nir
 from spikeloom.host.nir_graph import read_graph
 from spikeloom.host.reference import reference
 from tests.data import shared_data
@@ -86,7 +84,7 @@ def test_loops_are_one_step_later_nested_or_flat(seed: int) -> None:
     for source in (flat, nested):
         net = norse(source)
         np.testing.assert_array_equal(reference(net, spikes).spikes["b"], expected)
-        assert {p.name: int(p.delay[0]) for p in net.projections} == {"fc": 0, "skip": 0, "ab": 0, "a.w_rec": 1, "ba": 1}
+        assert {p.name: int(p.delay[0]) for p in net.projections} == {"fc + skip": 0, "ab": 0, "a.w_rec": 1, "ba": 1}
         details = {node.name: node.detail for node in net.report}
         assert "the loop a.lif → b → a.lif closes one step later" in details["a.lif"]
 
@@ -95,7 +93,7 @@ def test_constant_into_a_synaptic_current_comes_from_a_population() -> None:
     weights, bias = np.array([[1.0, 0, 2], [0, 1, 1]]), np.array([0.7, 0.0])
     node = cuba(2)
     net = norse(graph(ends([3], [2]) | {"fc": nir.Affine(weights, bias), "b": node}, "input > fc > b > output"))
-    assert [p.name for p in net.populations] == ["b", "b.bias"]
+    assert [p.name for p in net.populations] == ["b.bias", "b"]
     result = reference(net, np.zeros((30, 3), bool), record=["b"])
     current = v = np.zeros(2)
     for step in range(30):
@@ -153,7 +151,8 @@ def test_single_numbers_stand_for_the_whole_layer(tmp_path: Path) -> None:
 def test_several_edges_into_a_node_sum() -> None:
     nodes = spiking(other=nir.Linear(np.full((2, 3), -0.25)))
     net = norse(graph(nodes, CHAIN, "input > other > lif"))
-    assert sorted(p.name for p in net.projections) == ["fc", "other"]
+    assert [p.name for p in net.projections] == ["fc + other"]
+    assert {node.name: node.detail for node in net.report}["other"] == "folded into 'fc + other'"
     both = norse(graph(spiking(fc=nir.Linear(nodes["fc"].weight - 0.25)), CHAIN))
     spikes = np.random.default_rng(0).random((50, 3)) < 0.5
     np.testing.assert_array_equal(reference(net, spikes).spikes["lif"], reference(both, spikes).spikes["lif"])
@@ -180,11 +179,6 @@ def test_two_lif_neurons_integrate_their_leak() -> None:
     first = int(np.argmax(result.spikes["lif1"][:, 0]))
     assert 1.2 * (1 - 0.99**first) <= 1 < 1.2 * (1 - 0.99 ** (first + 1))
     assert "starts from v = 0, not from v_leak" in {node.name: node.detail for node in net.report}["lif1"]
-
-
-def test_convolutions_are_refused_by_name() -> None:
-    with pytest.raises(NetworkError, match=r"cnn_sinabs.nir: Conv2d '0' \(convolution\), .*SumPool2d '4' \(pooling\).*later"):
-        from_nir(shared_data("nir_paper", "02_cnn", "cnn_sinabs.nir"), profile="sinabs")
 
 
 def test_a_file_and_its_graph_are_the_same_network(tmp_path: Path) -> None:

@@ -87,8 +87,6 @@ def subgraph(**changes: Any) -> nir.NIRGraph:
     ({"x": nir.Linear(np.ones((3, 2)))}, [CHAIN, "fc > x > fc"], "in the loop .*without a neuron in it"),
     ({"li": nir.LI(np.ones(2), np.ones(2), np.zeros(2))}, ["input > fc > li > lif > output"],
      "'li' never spikes, so that it cannot drive"),
-    ({"d": nir.Delay(np.ones(2))}, ["input > fc > d > lif > output"],
-     r"Delay 'd' \(delay\): support for this follows in a later version"),
     ({"f": nir.Flatten({"input": np.array([2])}, 3, 4)}, ["input > fc > f > lif > output"], "Flatten 'f' flattens axes 3 to 4"),
 ])
 def test_a_malformed_graph_is_named(nodes: dict[str, nir.NIRNode], edges: list[str], message: str) -> None:

@@ -133,14 +133,15 @@ def rtz(value: Fraction) -> int:
 
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[dict[str, Any], list[list[int]], list[list[int]], int]:
-    """A population's options, recurrent weights (2, 2), input (steps, 2), and a delay."""
+    """A population's options, recurrent weights (2, 2), input (steps, 2), and a delay; ``receptor`` is the recurrent one's."""
     whole = st.integers(-300, 300)
     gain = st.integers(0, 8192).map(lambda k: k / 4096)
     options = {"current_gain": draw(gain.filter(lambda g: g <= 1)), "membrane_gain": draw(gain), "bias": draw(whole),
                "threshold": draw(st.integers(-20, 400)), "strict": draw(st.booleans()),
                "reset": draw(st.sampled_from(["subtract", "value"])),
                "reset_value": draw(whole), "refractory": draw(st.integers(0, 3)), "hold": draw(st.booleans()),
-               "input_gain": draw(st.sampled_from([1, 2, 8]))}
+               "input_gain": draw(st.sampled_from([1, 2, 8])), "second_current_gain": draw(gain.filter(lambda g: g <= 1)),
+               "receptor": draw(st.integers(0, 1))}
     weights = [[draw(whole), draw(whole)], [draw(whole), draw(whole)]]
     spikes = draw(st.lists(st.lists(st.integers(0, 1), min_size=2, max_size=2), min_size=1, max_size=15))
     return options, weights, spikes, draw(st.integers(1, 3))
@@ -150,22 +151,24 @@ def cases(draw: st.DrawFn) -> tuple[dict[str, Any], list[list[int]], list[list[i
 @given(cases())
 def test_integer_networks_follow_the_equations(case: tuple[dict[str, Any], list[list[int]], list[list[int]], int]) -> None:
     options, weights, spikes, delay = case
+    receptor = options.pop("receptor")
     high = (1 << 15) - 1
     population = Population(name="a", shape=(2,), integer=True, **options)
     net = Network(inputs={"in": (2,)}, populations=(population,), outputs=("a",), projections=(
-        Projection.dense("p", "in", "a", weights), Projection.dense("q", "a", "a", np.transpose(weights), delay)))
+        Projection.dense("p", "in", "a", weights), Projection.dense("q", "a", "a", np.transpose(weights), delay, receptor=receptor)))
     result = reference(net, np.array(spikes, bool), record=["a"], state_bits=16)
-    alpha, beta = Fraction(options["current_gain"]), Fraction(options["membrane_gain"])
+    alphas = [Fraction(options[name]) for name in ("current_gain", "second_current_gain")]
+    beta = Fraction(options["membrane_gain"])
     past: list[list[bool]] = []
-    u, v, wait = [0, 0], [0, 0], [0, 0]
+    u, v, wait = [[0, 0], [0, 0]], [0, 0], [0, 0]
     for step, given_spikes in enumerate(spikes):
         now = []
         for i in range(2):
-            total = sum(weights[i][j] * given_spikes[j] for j in range(2))
+            total = [sum(weights[i][j] * given_spikes[j] for j in range(2)), 0]
             if step >= delay:
-                total += sum(weights[j][i] * past[step - delay][j] for j in range(2))
-            u[i] = rtz(u[i] * alpha) + options["input_gain"] * total
-            new = max(-high - 1, min(high, rtz(v[i] * beta) + u[i] + options["bias"]))
+                total[receptor] += sum(weights[j][i] * past[step - delay][j] for j in range(2))
+            u[i] = [rtz(u[i][k] * alphas[k]) + options["input_gain"] * total[k] for k in range(2)]
+            new = max(-high - 1, min(high, rtz(v[i] * beta) + sum(u[i]) + options["bias"]))
             if not (wait[i] and options["hold"]):
                 v[i] = new
             fires = not wait[i] and (v[i] > options["threshold"] if options["strict"] else v[i] >= options["threshold"])
@@ -177,6 +180,20 @@ def test_integer_networks_follow_the_equations(case: tuple[dict[str, Any], list[
         past.append(now)
         np.testing.assert_array_equal(result.spikes["a"][step], now)
         np.testing.assert_array_equal(result.potentials["a"][step], v)
+
+
+def test_two_currents_decay_with_time_constants_of_their_own() -> None:
+    population = Population(name="a", shape=(1,), current_gain=0.5, second_current_gain=0.9, membrane_gain=0.8, input_gain=3,
+                            bias=0.1, spiking=False)
+    net = Network(inputs={"x": (1,), "y": (1,)}, populations=(population,), outputs=("a",), projections=(
+        Projection.dense("fast", "x", "a", [[2]]), Projection.dense("slow", "y", "a", [[-1]], receptor=1)))
+    spikes = np.random.default_rng(2).random((2, 40, 1)) < 0.4
+    found = reference(net, {"x": spikes[0], "y": spikes[1]}).potentials["a"][:, 0]
+    fast = slow = v = 0.0
+    for step in range(40):
+        fast, slow = 0.5 * fast + 3 * 2 * spikes[0, step, 0], 0.9 * slow - 3 * spikes[1, step, 0]
+        v = 0.8 * v + fast + slow + 0.1
+        assert found[step] == pytest.approx(v, abs=1e-12)
 
 
 def test_integer_decay_rounds_toward_zero_on_both_sides() -> None:
@@ -229,6 +246,30 @@ def test_sparse_and_dense_synapses_sum_alike() -> None:
     real = rng.normal(size=(3, 12, 50))
     half = one(Population(name="a", shape=(40,), spiking=False), matrix)
     np.testing.assert_allclose(reference(half, real).potentials["a"], np.cumsum(real @ matrix.T, axis=1), atol=1e-9)
+
+
+def test_results_do_not_depend_on_batches_and_only_what_is_asked_for_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    a, b = Population(name="a", shape=(30,), threshold=2), Population(name="b", shape=(20,), membrane_gain=0.9, threshold=2)
+    net = Network(inputs={"in": (25,)}, populations=(a, b), outputs=("b",), projections=(
+        Projection.dense("p", "in", "a", rng.normal(size=(30, 25))),
+        Projection.dense("q", "a", "b", rng.normal(size=(20, 30)) * (rng.random((20, 30)) < 0.1), rng.integers(0, 4, (20, 30))),
+        Projection.dense("r", "b", "a", rng.normal(size=(30, 20)) * (rng.random((30, 20)) < 0.1), 2)))
+    spikes = rng.random((7, 25, 25)) < 0.3
+    whole = reference(net, spikes, record=["b"])
+    assert whole.counts["b"].min() < whole.counts["b"].max()
+    for batch, events in ((1, 1 << 22), (64, 1 << 22), (1 << 17, 20_000), (1 << 17, 600)):
+        monkeypatch.setattr("spikeloom.host.reference._BATCH", batch)
+        monkeypatch.setattr("spikeloom.host.reference._EVENTS", events)
+        part = reference(net, spikes, record=["b"], keep=["b"])
+        assert set(part.spikes) == {"b"}
+        np.testing.assert_array_equal(part.spikes["b"], whole.spikes["b"])
+        if events > 750:  # else one sample's sum is cut, and rounds otherwise
+            np.testing.assert_array_equal(part.potentials["b"], whole.potentials["b"])
+        else:
+            np.testing.assert_allclose(part.potentials["b"], whole.potentials["b"], rtol=1e-12, atol=1e-12)
+    with pytest.raises(NetworkError, match="no population 'c'"):
+        reference(net, spikes, keep=["c"])
 
 
 def test_events_and_arrays_are_the_same_input() -> None:
