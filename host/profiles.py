@@ -73,7 +73,9 @@ PROFILES: dict[str, Profile] = {profile.name: profile for profile in (
         name="snntorch",
         description="snnTorch's export_to_nir: Euler with dt = 1e-4 s, so that I' = (1 − dt/τ_syn) I + x and "
                     "v' = (1 − dt/τ_mem) v + I'; spike if v > θ. reset='subtract' (snnTorch's default) subtracts θ in the "
-                    "next step, after the decay, which is θ/β at once; reset='zero' sets v = 0.",
+                    "next step, after the decay, which is θ/β at once; reset='zero' sets v = 0. The file does not tell of "
+                    "two things that from_snntorch reads: with reset='zero' Synaptic, RLeaky and RSynaptic also stay at 0 for "
+                    "the step that follows; reset_delay=False subtracts θ before the decay, and adds it again where v > 2 θ.",
         dt=1e-4, late_subtract=True, per_step=True, fused=True,
         reset_help="snnTorch writes v_reset = 0 for both of its resets: give reset='subtract' (its default "
                    "reset_mechanism) or reset='zero'",
@@ -81,8 +83,8 @@ PROFILES: dict[str, Profile] = {profile.name: profile for profile in (
     Profile(
         name="norse",
         description="Norse's to_nir and from_nir: Euler, v' = v + (dt/τ)((v_leak − v) + r x), in CubaLIF with I' before v' "
-                    "(from_nir's LIBox and LIFBox; the LIFCell that it was exported from adds x to I whole); IF adds r x; "
-                    "spike if v > θ; v = v_reset at once.",
+                    "(from_nir's LIBox and LIFBox; the LIFCell that it was exported from adds x to I whole, which from_norse "
+                    "does); IF adds r x; spike if v > θ; v = v_reset, which the file does not hold but as 0, at once.",
         dt_help="Norse 1.1.0 scales time constants by to_nir's dt (1e-3 by default), later versions by "
                 "time_scaling_factor (1); give dt in the unit of the file's tau",
         reset="value", per_step=True,
@@ -90,8 +92,8 @@ PROFILES: dict[str, Profile] = {profile.name: profile for profile in (
     Profile(
         name="sinabs",
         description="sinabs' to_nir: time in steps (dt = 1), exponential leak; IF adds r x; LIF and LI scale the input by "
-                    "1 − β if norm_input; spike if v ≥ θ; subtracts θ at once. sinabs itself may spike several times in a "
-                    "step and may bound v below; the file holds neither, and one spike a step is taken.",
+                    "1 − β if norm_input; spike if v ≥ θ; subtracts θ at once. sinabs itself may spike several times in a step "
+                    "(MultiSpike, its default) and may bound v below; the file holds neither, and one spike a step is taken.",
         dt=1.0, integrator="exponential", strict=False, reset="subtract", per_step=True, choose_input=True, several=True,
     ),
     Profile(
