@@ -1,8 +1,8 @@
 """Spikeloom: trained spiking neural networks on Xilinx FPGAs.
 
-The public face, a few verbs: :func:`from_nir` or :func:`from_arrays` makes a network, :func:`compile` an image of it,
-:func:`open` a machine that runs images, and :func:`reference` the float network's answer. ``import spikeloom`` needs NumPy
-alone; what a verb needs is imported when the verb is first used.
+The public face, a few verbs: :func:`from_nir`, :func:`from_netx` or :func:`from_arrays` makes a network, :func:`compile` an
+image of it, :func:`open` a machine that runs images, and :func:`reference` the float network's answer. ``import spikeloom``
+needs NumPy alone; what a verb needs is imported when the verb is first used.
 """
 
 from __future__ import annotations
@@ -14,23 +14,33 @@ if TYPE_CHECKING:
     from spikeloom.events import Events
     from spikeloom.host.arrays import from_arrays
     from spikeloom.host.boards import boards
+    from spikeloom.host.brainpy_import import from_brainpy
     from spikeloom.host.compile import compile
+    from spikeloom.host.frameworks_norse import from_norse
+    from spikeloom.host.frameworks_sinabs import from_sinabs
+    from spikeloom.host.frameworks_snntorch import from_snntorch
+    from spikeloom.host.frameworks_spikingjelly import from_spikingjelly
     from spikeloom.host.network import Network
+    from spikeloom.host.netx import from_netx
+    from spikeloom.host.netx_input import netx_input_spikes
     from spikeloom.host.nir import from_nir
     from spikeloom.host.recording import load_result, save_result
     from spikeloom.host.reference import reference
     from spikeloom.host.report import CompileReport
+    from spikeloom.host.sweep import sweep
     from spikeloom.image import Image
     from spikeloom.machine import Machine, Result
     from spikeloom.params import ArrayParams, preset
+    from spikeloom.sim.many import run_many
     from spikeloom.sim.open import open
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ArrayParams", "CompileError", "CompileReport", "Events", "Image", "ImageError", "InputError", "Machine", "MachineError",
-    "Network", "NetworkError", "Result", "SpikeloomError", "boards", "compile", "from_arrays", "from_nir", "load_result",
-    "open", "preset", "reference", "save_result",
+    "Network", "NetworkError", "Result", "SpikeloomError", "boards", "compile", "from_arrays", "from_brainpy", "from_netx",
+    "from_nir", "from_norse", "from_sinabs", "from_snntorch", "from_spikingjelly", "load_result", "netx_input_spikes",
+    "open", "preset", "reference", "run_many", "save_result", "sweep",
 ]
 
 #: Where each public name stands.
@@ -39,15 +49,24 @@ _HOMES = {
     "spikeloom.events": ("Events",),
     "spikeloom.host.arrays": ("from_arrays",),
     "spikeloom.host.boards": ("boards",),
+    "spikeloom.host.brainpy_import": ("from_brainpy",),
     "spikeloom.host.compile": ("compile",),
+    "spikeloom.host.frameworks_norse": ("from_norse",),
+    "spikeloom.host.frameworks_sinabs": ("from_sinabs",),
+    "spikeloom.host.frameworks_snntorch": ("from_snntorch",),
+    "spikeloom.host.frameworks_spikingjelly": ("from_spikingjelly",),
     "spikeloom.host.network": ("Network",),
+    "spikeloom.host.netx": ("from_netx",),
+    "spikeloom.host.netx_input": ("netx_input_spikes",),
     "spikeloom.host.nir": ("from_nir",),
     "spikeloom.host.recording": ("load_result", "save_result"),
     "spikeloom.host.reference": ("reference",),
     "spikeloom.host.report": ("CompileReport",),
+    "spikeloom.host.sweep": ("sweep",),
     "spikeloom.image": ("Image",),
     "spikeloom.machine": ("Machine", "Result"),
     "spikeloom.params": ("ArrayParams", "preset"),
+    "spikeloom.sim.many": ("run_many",),
     "spikeloom.sim.open": ("open",),
 }
 
@@ -55,6 +74,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     """A public name, imported on first use."""
     from importlib import import_module
+    if name == "train":  # a package: training needs torch, so it is not among the verbs that every installation has
+        return import_module("spikeloom.host.train")
     for home, names in _HOMES.items():
         if name in names:
             globals()[name] = value = getattr(import_module(home), name)
