@@ -42,7 +42,7 @@ Source = str | tuple[str, int] | tuple[str, int, int]
 def from_brainpy(network: Any, *, inputs: Mapping[str, int | Sequence[int]] | None = None, outputs: Iterable[str] | None = None,
                  dt: float | None = None, currents: Mapping[str, npt.ArrayLike] | None = None,
                  sources: Mapping[str, Source] | None = None, arguments: Sequence[Any] = ()) -> Network:
-    """A network from a BrainPy object of the classic API (``brainpy.dyn``, BrainPy 2.6 or later), in its initial state.
+    """A network from a BrainPy object of the classic API (``brainpy.dyn``, BrainPy 2.8.2 or later), in its initial state.
 
     Read are ``Lif``, ``LifRef`` (also their LTC forms) and ``IF`` (a readout), with all projections of ``brainpy.dyn`` named
     ``…AlignPost…``, ``…AlignPre…`` and ``…Delta`` whose synapse is ``Expon`` and whose output is ``CUBA``; at most two synaptic

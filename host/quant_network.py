@@ -16,13 +16,16 @@ Reals = npt.NDArray[np.float64]
 class QuantPopulation:
     """A population in hardware units; arrays are int64 (neurons,), ``scale`` float64 (neurons,): state units per network unit.
 
-    Gains have ``gain_bits`` fraction bits. ``helper`` populations were added by the compiler and belong to ``owner``.
+    Gains have ``gain_bits`` fraction bits; ``currents`` is 2 where edges of receptor 1 drive a second synaptic current, which
+    decays with ``second_current_gain`` and has the same scale and shift as the first. ``floor`` holds v at or above −threshold.
+    ``helper`` populations were added by the compiler and belong to ``owner``.
     """
 
     name: str
     shape: tuple[int, ...]
     size: int
     current_gain: Ints
+    second_current_gain: Ints
     membrane_gain: Ints
     shift: int
     threshold: Ints
@@ -34,6 +37,8 @@ class QuantPopulation:
     spiking: bool
     slices: int
     scale: Reals
+    currents: int = 1
+    floor: bool = False
     helper: bool = False
     owner: str = ""
 
@@ -47,6 +52,7 @@ class QuantPopulation:
 class Edge:
     """Synapses from an input or a population to a population; arrays are int64 (synapses,), no two alike in pre, post, delay.
 
+    They drive the target's synaptic current number ``receptor``, 0 or 1, and there is one edge per source, target and receptor.
     With ``planes`` n > 0 the source sends its potential, n bits of two's complement, and ``weight`` multiplies that.
     """
 
@@ -57,6 +63,7 @@ class Edge:
     delay: Ints
     weight: Ints
     planes: int = 0
+    receptor: int = 0
 
 
 @dataclass(frozen=True)

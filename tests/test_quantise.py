@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from spikeloom.errors import CompileError
+from spikeloom.errors import CompileError, InputError
 from spikeloom.host.network import Network, Population, Projection
 from spikeloom.host.quant_network import digit_range
+from spikeloom.host.quant_reference import quant_reference
 from spikeloom.host.quantise import quantise
+from spikeloom.host.quantise_report import quantisation_lines
+from spikeloom.host.quantise_scales import ScaleKind
+from spikeloom.host.reference import reference
 from spikeloom.params import ArrayParams
 
 PARAMS = ArrayParams()
@@ -128,3 +135,122 @@ def test_weights_beyond_sixteen_bits_are_refused() -> None:
         quantise(one(np.array([[40000.0, -1]]), integer=True), PARAMS)
     with pytest.raises(CompileError, match="16 bits take 8 cells of 2 bits; this array joins at most 2"):
         quantise(one(np.ones((1, 1))), ArrayParams(weight_bits=2, lanes=4), 16)
+
+
+# Scales and calibration.
+
+def test_one_scale_for_a_tensor_is_that_of_its_largest_weight() -> None:
+    weights = np.array([[1.0, -4.0], [0.5, 0.25]])
+    own, shared = (quantise(one(weights), PARAMS, 8, scale=kind).populations["a"].scale for kind in ("neuron", "tensor"))
+    assert shared[0] == shared[1]
+    assert own[1] > own[0] == pytest.approx(shared[0], rel=1e-12)
+    with pytest.raises(CompileError, match="scale must be 'neuron' or 'tensor', not 'row'"):
+        quantise(one(weights), PARAMS, scale="row")  # type: ignore[arg-type]  # what is tested
+
+
+def test_neurons_without_synapses_do_not_coarsen_their_channel() -> None:
+    weights = np.zeros((4, 1))
+    weights[0, 0] = 0.001
+    population = quantise(one(weights, shape=(1, 2, 2), spiking=False), PARAMS).populations["a"]
+    assert np.all(population.scale == population.scale[0])
+    assert quantise(one(weights, shape=(1, 2, 2), spiking=False), PARAMS).edges[0].weight[0] == 119
+
+
+def test_two_bits_hold_weights_of_one_sign() -> None:
+    assert quantise(one(np.array([[1.0, 1.0, 0.0]])), PARAMS, 2).edges[0].weight.tolist() == [1, 1]
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2 ** 32 - 1), bits=st.integers(2, 9), kind=st.sampled_from(["neuron", "tensor"]),
+       reset=st.sampled_from(["subtract", "value"]), hold=st.booleans(), square=st.booleans())
+def test_calibration_is_never_worse_and_always_the_same(seed: int, bits: int, kind: ScaleKind, reset: str, hold: bool,
+                                                        square: bool) -> None:
+    rng = np.random.default_rng(seed)
+    shape: tuple[int, ...] = (2, 2, 2) if square else (8,)
+    network = one(rng.standard_t(3, size=(8, 20)), shape=shape, membrane_gain=0.9, current_gain=0.5, reset=reset, hold=hold,
+                  refractory=2, threshold=5.0)
+    spikes = rng.random((3, 15, 20)) < 0.3
+    first, again = (quantise(network, PARAMS, bits, scale=kind, calibrate=spikes) for _ in range(2))
+    told = first.errors["a"]["calibration"]
+    assert told["potential_error"] <= told["potential_error_uncalibrated"]
+    np.testing.assert_array_equal(first.edges[0].weight, again.edges[0].weight)
+    assert first.errors == again.errors
+
+
+def potential_error(network: Network, bits: int, spikes: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], **options: Any) -> float:
+    """Root mean square of v's error, worked out by running the integer reference against the float one."""
+    found = quant_reference(quantise(network, PARAMS, bits, **options), spikes, PARAMS).potentials["a"]
+    return float(np.sqrt(np.mean((found - reference(network, spikes).potentials["a"]) ** 2)))
+
+
+def test_calibration_lessens_the_error_of_potentials_that_are_measured_elsewhere() -> None:
+    rng = np.random.default_rng(0)
+    network = one(rng.standard_t(3, size=(10, 60)), spiking=False, membrane_gain=0.9, current_gain=0.5)
+    sample, other = (rng.random((8, 30, 60)) < 0.1 for _ in range(2))
+    for bits in (2, 3, 4):
+        told = quantise(network, PARAMS, bits, calibrate=sample).errors["a"]["calibration"]
+        assert potential_error(network, bits, sample, calibrate=sample) == pytest.approx(told["potential_error"], rel=0.05)
+        assert potential_error(network, bits, sample) == pytest.approx(told["potential_error_uncalibrated"], rel=0.05)
+        assert potential_error(network, bits, other, calibrate=sample) < 0.9 * potential_error(network, bits, other)
+
+
+def test_the_error_of_potentials_follows_delays_receptors_and_recurrence() -> None:
+    rng = np.random.default_rng(4)
+    neurons = Population(name="a", shape=(6,), current_gain=0.8, second_current_gain=0.3, membrane_gain=0.9, spiking=False)
+    source = Population(name="s", shape=(5,), membrane_gain=0.5, threshold=1.0, integer=True)
+    network = Network(inputs={"in": (5,), "more": (4,)}, populations=(source, neurons), outputs=("a",), projections=(
+        Projection.dense("relay", "in", "s", np.eye(5)),
+        Projection.dense("x", "s", "a", rng.normal(size=(6, 5)), rng.integers(0, 3, (6, 5)), receptor=1),
+        Projection.dense("y", "more", "a", rng.normal(size=(6, 4)), 2), Projection.dense("z", "in", "a", rng.normal(size=(6, 5)))))
+    spikes = {"in": rng.random((4, 25, 5)) < 0.2, "more": rng.random((4, 25, 4)) < 0.2}
+    params = dataclasses.replace(PARAMS, currents=2)
+    quantised = quantise(network, params, 4, calibrate=spikes)
+    error = quant_reference(quantised, spikes, params).potentials["a"] - reference(network, spikes).potentials["a"]
+    told = quantised.errors["a"]["calibration"]["potential_error"]
+    assert np.sqrt(np.mean(error ** 2)) == pytest.approx(told, rel=0.03)
+    assert "calibration" in quantised.errors["s"]
+    assert quantised.errors["s"]["calibration"]["differing"] == 0
+
+
+def test_a_sample_of_neurons_is_measured_where_there_are_many() -> None:
+    rng = np.random.default_rng(0)
+    network = one(rng.normal(size=(2000, 3)), shape=(2, 1000))
+    told = quantise(network, PARAMS, 4, calibrate=rng.random((1, 5, 3)) < 0.5).errors["a"]["calibration"]
+    assert told["neurons_measured"] == 1024
+
+
+def test_the_report_tells_weights_thresholds_and_spikes() -> None:
+    rng = np.random.default_rng(0)
+    network = one(rng.standard_t(3, size=(10, 60)), membrane_gain=0.9, threshold=2.0)
+    spikes = rng.random((4, 30, 60)) < 0.1
+    quantised = quantise(network, PARAMS, 3, calibrate=spikes)
+    told, population = quantised.errors["a"], quantised.populations["a"]
+    fired = quant_reference(quantised, spikes, PARAMS).spikes["a"]
+    real = reference(network, spikes).spikes["a"]
+    assert told["calibration"] | {"samples": 4, "steps": 30, "spikes": real.sum(), "quantised_spikes": fired.sum(),
+                                  "differing": np.count_nonzero(fired != real), "of": real.size} == told["calibration"]
+    assert told["calibration"]["differing"] > 0
+    assert told["clipped_weights"] > 0
+    assert told["threshold_weight_steps"] == pytest.approx((2 * population.scale).min() / 2 ** population.shift)
+    assert 0 < told["weight_error_rms"] < told["weight_error_max"] < 1
+    lines = quantisation_lines([{"name": "a", **told}, {"name": "b", "status": "exact"}])
+    assert len(lines) == 3
+    assert str(told["calibration"]["differing"]) in lines[1]
+    assert quantisation_lines([{"name": "b", "status": "exact"}]) == []
+
+
+@pytest.mark.parametrize(("spikes", "message"), [
+    (np.zeros((0, 5, 3)), "at least one sample"), (np.zeros((2, 5, 4)), "has shape"), (np.full((2, 5, 3), 2), "0 and 1"),
+])
+def test_calibration_data_that_do_not_fit_are_refused(spikes: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        quantise(one(np.ones((2, 3))), PARAMS, calibrate=spikes)
+
+
+def test_calibration_takes_populations_without_synapses() -> None:
+    clock = Population(name="clock", shape=(2,), bias=0.3)
+    network = Network(inputs={"in": (2,)}, populations=(clock, Population(name="a", shape=(2,))), outputs=("a",),
+                      projections=(Projection.dense("s", "clock", "a", np.eye(2) * 0.7),))
+    told = quantise(network, PARAMS, 4, calibrate=np.zeros((1, 20, 2), bool)).errors
+    assert told["clock"]["calibration"]["potential_error"] == 0
+    assert told["clock"]["calibration"]["spikes"] > 0

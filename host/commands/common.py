@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from spikeloom.errors import SpikeloomError
+from spikeloom.errors import InputError, SpikeloomError
+from spikeloom.host.boards import named_array
 from spikeloom.image import Image
-from spikeloom.params import PRESETS, ArrayParams, preset
+from spikeloom.params import ArrayParams
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -22,6 +24,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 #: A file to write.
 TARGET = click.Path(dir_okay=False, path_type=Path)
+
+
+def _known(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """The name of a board or an array, if there is one of that name; else wrong usage."""
+    try:
+        if value is not None:
+            named_array(value)
+    except SpikeloomError as error:
+        raise click.BadParameter(str(error), context, option) from None
+    return value
 
 
 def json_option(command: F) -> F:
@@ -32,7 +44,23 @@ def json_option(command: F) -> F:
 def array_options(command: F) -> F:
     """``--board`` and ``--params``: the array."""
     command = click.option("--params", "params_file", type=FILE, help="JSON file with the array's parameters.")(command)
-    return click.option("--board", type=click.Choice(list(PRESETS)), help="A named array.")(command)
+    return click.option("--board", callback=_known, metavar="NAME", help="A board or an array; `spikeloom boards` lists them.")(command)
+
+
+def work_options(command: F) -> F:
+    """``--jobs`` and ``--scheduler``: where work is spread to."""
+    command = click.option("--scheduler", metavar="ADDRESS", help="A dask.distributed scheduler that works in place of this "
+                                                                  "computer, such as tcp://host:8786.")(command)
+    return click.option("--jobs", type=click.IntRange(1), help="Processes (default: one for each core).")(command)
+
+
+def load_spikes(path: Path) -> Any:
+    """Input spikes in a file: an array (.npy), or one for each input (.npz)."""
+    try:
+        read = np.load(path, allow_pickle=False)
+        return read if isinstance(read, np.ndarray) else {name: read[name] for name in read.files}
+    except (ValueError, EOFError) as error:
+        raise InputError(f"{path} holds no plain NumPy arrays: {error}") from error
 
 
 def chosen_array(board: str | None, params_file: Path | None) -> ArrayParams:
@@ -40,7 +68,7 @@ def chosen_array(board: str | None, params_file: Path | None) -> ArrayParams:
     if (board is None) == (params_file is None):
         raise SpikeloomError("Give either --board or --params")
     if params_file is None:
-        return preset(str(board))
+        return named_array(str(board))
     try:
         return ArrayParams(**json.loads(params_file.read_text()))
     except (ValueError, TypeError) as error:

@@ -8,8 +8,8 @@ from typing import Any
 import click
 import numpy as np
 
-from spikeloom.errors import InputError, SpikeloomError
-from spikeloom.host.commands.common import FILE, TARGET, emit, json_option, load_image, waiting
+from spikeloom.errors import SpikeloomError
+from spikeloom.host.commands.common import FILE, TARGET, emit, json_option, load_image, load_spikes, waiting, work_options
 
 
 @click.command("run")
@@ -21,17 +21,18 @@ from spikeloom.host.commands.common import FILE, TARGET, emit, json_option, load
               help="When membrane potentials are read.")
 @click.option("--record", multiple=True, help="Population whose potentials are read (repeat for several).")
 @click.option("-o", "--output", type=TARGET, help="Where to write the recorded run.")
+@work_options
 @json_option
 def run_command(image: Path, input_file: Path, machine: str, potentials: Any, record: tuple[str, ...], output: Path | None,
-                as_json: bool) -> None:
+                jobs: int | None, scheduler: str | None, as_json: bool) -> None:
     """Run an image on a machine, and record the run."""
     from spikeloom.host.recording import save_result
-    from spikeloom.sim.open import open
+    from spikeloom.sim.many import run_many
     loaded = load_image(image)
-    spikes = _spikes(input_file)
-    with waiting(f"Opening {machine}"), open(machine, loaded.params) as opened:
-        opened.load(loaded)
-        result = opened.run(spikes, potentials=potentials, record=record or None)
+    spikes = load_spikes(input_file)
+    with waiting(f"Running on {machine}"):
+        result = run_many(loaded, spikes, machine=machine, potentials=potentials, record=record or None, jobs=jobs,
+                          scheduler=scheduler)
     if output is not None:
         save_result(result, output)
     plain: dict[str, Any] = {"image": loaded.digest(), "machine": machine, "output": None if output is None else str(output),
@@ -45,14 +46,6 @@ def run_command(image: Path, input_file: Path, machine: str, potentials: Any, re
     if output is not None:
         lines.append(f"Recorded in {output}")
     emit(as_json, plain, "\n".join(lines))
-
-
-def _spikes(path: Path) -> Any:
-    try:
-        read = np.load(path, allow_pickle=False)
-        return read if isinstance(read, np.ndarray) else {name: read[name] for name in read.files}
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{path} holds no plain NumPy arrays: {error}") from error
 
 
 @click.command()
