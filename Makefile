@@ -66,3 +66,29 @@ define need
 		else echo "$(1) was not found: install it (Debian, Ubuntu: sudo apt-get install $(2))" >&2; exit 1; fi; \
 	fi
 endef
+
+# Against the frameworks themselves, each in an environment of its own: torch and jax are large, and sinabs wants an old nir. On a
+# machine whose index has no CPU build of torch, `make test-frameworks` brings gigabytes.
+.PHONY: test-frameworks test-brainpy
+test-frameworks: build/installed-torch build/installed-sinabs
+	build/venv-torch/bin/python -m pytest -n 2 tests/test_frameworks.py
+	build/venv-sinabs/bin/python -m pytest -n 2 tests/test_frameworks.py -k sinabs
+
+test-brainpy: build/installed-brainpy build/compiler
+	build/venv-brainpy/bin/python -m pytest -n 2 tests/test_brainpy.py tests/test_brainpy_errors.py tests/test_brainpy_cuba.py
+
+RUNNER := pytest pytest-timeout pytest-xdist hypothesis
+build/installed-torch: tests/frameworks/requirements.txt pyproject.toml | build/compiler
+	"$(PYTHON)" -m venv build/venv-torch
+	build/venv-torch/bin/pip install --quiet -r $< -e '.[compile]' $(RUNNER)
+	touch $@
+
+build/installed-sinabs: tests/frameworks/requirements_sinabs.txt pyproject.toml | build/compiler
+	"$(PYTHON)" -m venv build/venv-sinabs
+	build/venv-sinabs/bin/pip install --quiet -r $< -e '.[compile]' $(RUNNER)
+	touch $@
+
+build/installed-brainpy: pyproject.toml | build/compiler
+	"$(PYTHON)" -m venv build/venv-brainpy
+	build/venv-brainpy/bin/pip install --quiet -e '.[brainpy,compile,rtl]' $(RUNNER)
+	touch $@

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,19 +69,35 @@ def count_differences(first: Result, second: Result) -> tuple[int, int]:
 
 @dataclass
 class Report:
-    """What ``verify`` found. ``failures`` pairs a case number with the first difference or the error, in words."""
+    """What ``verify`` found. ``failures`` pairs a case number with the first difference or the error, in words.
+
+    ``redrawn`` counts images that overflow, or networks that do not fit; ``met`` how many cases met each situation.
+    """
 
     seed: int
+    kind: str = "images"
     cases: int = 0
     differing: int = 0
     redrawn: int = 0
     compared: dict[str, int] = field(default_factory=lambda: {"spikes": 0, "potentials": 0, "ticks": 0})
+    met: dict[str, int] = field(default_factory=dict)
     failures: list[tuple[int, str]] = field(default_factory=list)
+
+    def add(self, number: int, text: str | None, compared: Mapping[str, int], met: Iterable[str] = ()) -> None:
+        """Count case ``number``; ``text`` is its first difference, or None."""
+        self.cases += 1
+        for counts, more in ((self.compared, compared), (self.met, dict.fromkeys(met, 1))):
+            for name, count in more.items():
+                counts[name] = counts.get(name, 0) + count
+        if text is not None:
+            self.differing += 1
+            self.failures.append((number, text))
 
     def plain(self) -> dict[str, Any]:
         """The report as plain data."""
-        return {"seed": self.seed, "cases": self.cases, "differing": self.differing, "redrawn": self.redrawn,
-                "compared": self.compared, "failures": [{"case": case, "first": text} for case, text in self.failures]}
+        return {"kind": self.kind, "seed": self.seed, "cases": self.cases, "differing": self.differing, "redrawn": self.redrawn,
+                "compared": self.compared, "met": self.met,
+                "failures": [{"case": case, "first": text} for case, text in self.failures]}
 
 
 def draw(seed: int, number: int) -> tuple[ArrayParams, np.random.Generator]:
@@ -90,35 +106,52 @@ def draw(seed: int, number: int) -> tuple[ArrayParams, np.random.Generator]:
     return params, np.random.default_rng([seed, number, 1])
 
 
+def run_golden(case: Case, golden: Machine) -> Result:
+    """Run a case on the golden model, reading every population. MachineError means that the image overflows."""
+    golden.load(case.image)
+    return golden.run(case.inputs, **_everything(case))
+
+
 def check_case(case: Case, rtl: Machine, golden: Machine) -> tuple[str | None, dict[str, int]]:
     """Run a case on both machines; returns the first difference in words or None, and what was compared.
 
     MachineError from the golden model means that the image overflows.
     """
-    names = [population.name for population in case.image.populations]
-    golden.load(case.image)
-    expected = golden.run(case.inputs, potentials=case.potentials, record=names)  # type: ignore[arg-type]  # one of the literals
-    counts = {"spikes": sum(array.size for array in expected.spikes.values()),
-              "potentials": sum(array.size for array in expected.states.values()), "ticks": int(expected.stats["TICKS"])}
+    expected = run_golden(case, golden)
+    return compare(case, expected, golden, rtl), extent(expected)
+
+
+def extent(result: Result) -> dict[str, int]:
+    """How many spikes, potentials and ticks of a run can be compared."""
+    return {"spikes": sum(array.size for array in result.spikes.values()),
+            "potentials": sum(array.size for array in result.states.values()), "ticks": int(result.stats["TICKS"])}
+
+
+def compare(case: Case, expected: Result, golden: Machine, rtl: Machine) -> str | None:
+    """Run a case on the RTL; the first difference from what the golden model has just returned, in words, or None."""
     try:
         rtl.load(case.image)
-        found = rtl.run(case.inputs, potentials=case.potentials, record=names)  # type: ignore[arg-type]  # as above
+        found = rtl.run(case.inputs, **_everything(case))
     except MachineError as error:
-        return f"RTL: {error}", counts
+        return f"RTL: {error}"
     difference = first_difference(expected, found)
     if difference is not None:
-        return str(difference), counts
-    for name in names:
-        ours, theirs = golden.probe(name), rtl.probe(name)
+        return str(difference)
+    for population in case.image.populations:
+        ours, theirs = golden.probe(population.name), rtl.probe(population.name)
         for state in ours:
             wrong = np.flatnonzero(ours[state] != theirs[state])
             if len(wrong):
                 at = int(wrong[0])
-                return f"Final {state} of neuron {at} of {name!r}: {ours[state][at]} against {theirs[state][at]}", counts
+                return f"Final {state} of neuron {at} of {population.name!r}: {ours[state][at]} against {theirs[state][at]}"
     for counter in ("TICKS", "READS"):
         if expected.stats[counter] != found.stats[counter]:
-            return f"{counter}: {expected.stats[counter]} against {found.stats[counter]}", counts
-    return None, counts
+            return f"{counter}: {expected.stats[counter]} against {found.stats[counter]}"
+    return None
+
+
+def _everything(case: Case) -> dict[str, Any]:
+    return {"potentials": case.potentials, "record": [population.name for population in case.image.populations]}
 
 
 def verify(cases: int, seed: int, first: int = 0) -> Iterator[Report]:
@@ -142,12 +175,7 @@ def verify(cases: int, seed: int, first: int = 0) -> Iterator[Report]:
                 break
             except MachineError:  # the golden model: this image overflows, so nothing is promised
                 report.redrawn += 1
-        report.cases += 1
-        for name, count in counts.items():
-            report.compared[name] += count
-        if text is not None:
-            report.differing += 1
-            report.failures.append((number, text))
+        report.add(number, text, counts)
         yield report
     if open_array is not None:
         open_array[1].close()

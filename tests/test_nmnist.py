@@ -60,6 +60,7 @@ def test_rtl_equals_golden(image: sl.Image, record: str) -> None:
         np.testing.assert_array_equal(rtl.states[name], golden.states[name])
     assert rtl.stats["READS"] == golden.stats["READS"]
     cycles, total = rtl.cycles, sum(int(part.sum()) for part in golden.spikes.values())
-    assert cycles is not None and total
+    assert cycles is not None
+    assert total
     print(f"N-MNIST, {STEPS} steps, {len(spikes)} recordings: {total:,} spikes and {len(spikes) * 8_970:,} potentials equal; "
           f"{cycles.mean():,.0f} cycles a recording ({cycles.min():,} to {cycles.max():,})")

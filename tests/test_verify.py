@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from spikeloom.errors import MachineError
-from spikeloom.image import Image
 from spikeloom.machine import Result
 from spikeloom.memories import Memory, memory_specs
 from spikeloom.sim.compiled import open_compiled
@@ -17,6 +16,7 @@ from spikeloom.sim.golden import GoldenMachine
 from spikeloom.sim.stimulus import random_case
 from spikeloom.sim.verify import check_case, count_differences, draw, first_difference, verify
 from tests.arrays import SQUARE, everything, sound_case
+from tests.broken import Broken, flipped
 from tests.images import Neuron, lone
 
 #: 60 cases of the ordinary run share three random arrays.
@@ -52,27 +52,6 @@ def test_a_case_is_drawn_from_its_number_alone() -> None:
     assert len(digests) == 30
     assert draw(5, 0)[0] == draw(5, 24)[0] != draw(5, 25)[0]
     assert draw(5, 0)[0] != draw(6, 0)[0]
-
-
-class Broken(GoldenMachine):
-    """A machine that runs another image than the one it was given."""
-
-    def __init__(self, other: Image) -> None:
-        super().__init__()
-        self._other = other
-
-    def load(self, image: Image) -> None:
-        super().load(self._other)
-
-    def __enter__(self) -> Broken:
-        return self
-
-
-def flipped(image: Image, memory: Memory, index: int, bit: int) -> Image:
-    """The image with one bit of core (0, 0) changed."""
-    words = image.memories[0, 0][memory].copy()
-    words[index] ^= np.uint64(1 << bit)
-    return replace(image, memories=image.memories | {(0, 0): image.memories[0, 0] | {memory: words}})
 
 
 def test_a_wrong_bit_of_an_image_is_found_on_rtl_and_named() -> None:
