@@ -27,7 +27,7 @@ class Seats:
     """How a population's neurons form rows: ``rows`` int64 (rows, per row), −1 for an empty seat; ``height`` rows in a tile.
 
     ``row`` and ``column`` (neurons,) are the inverse; ``base`` is added to rows, ``first_tile`` to tiles, for numbers that are
-    unique in the network.
+    unique in the network. The tiles of a map lie in a ``grid`` (down, across); else it is (tiles, 1).
     """
 
     rows: Ints
@@ -36,6 +36,7 @@ class Seats:
     first_tile: int
     row: Ints
     column: Ints
+    grid: tuple[int, int]
 
     @property
     def tiles(self) -> int:
@@ -56,12 +57,13 @@ class Units:
 
 @dataclass(frozen=True)
 class Synapses:
-    """Synapses, each array (synapses,): unit and axon within it, target row (of the network) and column, weight."""
+    """Synapses, each array (synapses,): unit and axon within it, target row (of the network), column and current, weight."""
 
     unit: Ints
     offset: Ints
     row: Ints
     column: Ints
+    receptor: Ints
     weight: Ints
 
 
@@ -106,53 +108,64 @@ def build_netlist(network: QuantNetwork, schedule: Schedule, params: ArrayParams
 
 def _seats(population: QuantPopulation, params: ArrayParams, base: int, tile: int) -> Seats:
     per_row = params.neurons_per_cycle
-    rows, height = _patches(population, params) if params.lists and len(population.shape) == 3 else (None, 1)
-    if rows is None:
+    if not fold_rows(population, params):
+        raise CompileError(f"Population {population.name!r}: a row of neurons takes {population.slices} digits × "
+                           f"{population.currents} currents of {per_row} lanes; the array's cores have {params.lanes} lanes. Take "
+                           f"fewer weight_bits, or an array with more lanes")
+    patches = _patches(population, params) if params.lists and len(population.shape) in (2, 3) else None
+    if patches is None:
         rows = np.full((-(-population.size // per_row), per_row), -1, np.int64)
         rows.ravel()[: population.size] = np.arange(population.size)
+        patches = rows, 1, (len(rows), 1)
+    rows, height, grid = patches
     row, column = (np.zeros(population.size, np.int64) for _ in range(2))
     at = np.argwhere(rows >= 0)
     row[rows[rows >= 0]], column[rows[rows >= 0]] = at[:, 0], at[:, 1]
-    return Seats(rows, height, base, tile, row, column)
+    return Seats(rows, height, base, tile, row, column, grid)
 
 
-def _patches(population: QuantPopulation, params: ArrayParams) -> tuple[Ints | None, int]:
-    """Rows of a map (channels, height, width), a tile being a patch of positions with all channels; None where one is too big.
+def fold_rows(population: QuantPopulation, params: ArrayParams) -> int:
+    """Neuron rows that a fold holds: each takes lanes for every digit of every current."""
+    return params.lane_rows // (population.slices * population.currents)
 
-    Shifted by a patch, a convolution's synapse words are the same words: axons of all patches share them.
+
+def _patches(population: QuantPopulation, params: ArrayParams) -> tuple[Ints, int, tuple[int, int]] | None:
+    """Rows of a map (channels, height, width) or (channels, width), a tile being a patch of positions with all channels.
+
+    Shifted by a patch, a convolution's synapse words are the same words: axons of all patches share them. None where a fold has
+    not even lanes for one position. Returns the rows, the rows in a tile, and the tiles down and across.
     """
-    channels, tall, wide = population.shape
-    seats = params.lane_rows // population.slices * params.neurons_per_cycle
-    positions = seats // channels
+    channels, tall, wide = population.shape if len(population.shape) == 3 else (population.shape[0], 1, population.shape[1])
+    positions = fold_rows(population, params) * params.neurons_per_cycle // channels
     if positions < 1:
-        return None, 1
+        return None
     patch_tall = min(tall, max(1, int(np.sqrt(positions))))
     patch_wide = min(wide, positions // patch_tall)
     down, across = -(-tall // patch_tall), -(-wide // patch_wide)
     grid = np.full((down * patch_tall, across * patch_wide, channels), -1, np.int64)
-    grid[:tall, :wide] = np.arange(population.size).reshape(population.shape).transpose(1, 2, 0)
+    grid[:tall, :wide] = np.arange(population.size).reshape(channels, tall, wide).transpose(1, 2, 0)
     tiles = grid.reshape(down, patch_tall, across, patch_wide, channels).swapaxes(1, 2).reshape(down * across, -1)
     height = -(-tiles.shape[1] // params.neurons_per_cycle)
     padded = np.full((len(tiles), height * params.neurons_per_cycle), -1, np.int64)
     padded[:, : tiles.shape[1]] = tiles
-    return padded.reshape(-1, params.neurons_per_cycle), height
+    return padded.reshape(-1, params.neurons_per_cycle), height, (down, across)
 
 
 def _synapses(network: QuantNetwork, schedule: Schedule, params: ArrayParams, sources: tuple[str, ...],
               seats: dict[str, Seats]) -> tuple[Units, Synapses]:
-    parts: list[npt.NDArray[np.int64]] = [np.zeros((5, 0), np.int64)]
+    parts: list[npt.NDArray[np.int64]] = [np.zeros((6, 0), np.int64)]
     for edge in network.edges:
         parts.append(_edge(edge, network, schedule, params, sources.index(edge.source), seats))
-    key, offset, row, column, weight = np.concatenate(parts, axis=1)
+    key, offset, row, column, receptor, weight = np.concatenate(parts, axis=1)
     number, unit = np.unique(key, return_inverse=True)
     planes, ticks, at, source = number & 63, number >> 6 & MAX_ROUTE_TICK, number >> 22 & ((1 << 24) - 1), number >> 46
     width = np.where(source < len(network.inputs), 1, params.neurons_per_cycle * np.maximum(planes, 1))
-    return Units(source, at, ticks, planes, width), Synapses(unit.ravel(), offset, row, column, weight)
+    return Units(source, at, ticks, planes, width), Synapses(unit.ravel(), offset, row, column, receptor, weight)
 
 
 def _edge(edge: Edge, network: QuantNetwork, schedule: Schedule, params: ArrayParams, source: int,
           seats: dict[str, Seats]) -> npt.NDArray[np.int64]:
-    """Unit key, axon within the unit, target row, target column and weight of an edge's synapses, (5, synapses)."""
+    """Unit key, axon within the unit, target row, column and current, and weight of an edge's synapses, (6, synapses)."""
     from_input = edge.source in network.inputs
     ticks = edge.delay * schedule.ticks_per_step + schedule.physical(0, None if from_input else edge.source, edge.target)
     if ticks.size and ticks.max() > MAX_ROUTE_TICK:
@@ -164,11 +177,12 @@ def _edge(edge: Edge, network: QuantNetwork, schedule: Schedule, params: ArrayPa
         row, offset = seats[edge.source].row[edge.pre], seats[edge.source].column[edge.pre]
     key = ((source << 24 | row) << 16 | ticks) << 6 | edge.planes
     target = seats[edge.target]
-    table = np.stack([key, offset, target.base + target.row[edge.post], target.column[edge.post], edge.weight])
+    table = np.stack([key, offset, target.base + target.row[edge.post], target.column[edge.post],
+                      np.full_like(edge.post, edge.receptor), edge.weight])
     if not edge.planes:
         return table
     plane = np.repeat(np.arange(edge.planes), table.shape[1])
     table = np.tile(table, edge.planes)
     table[1] += plane * params.neurons_per_cycle
-    table[4] *= np.where(plane == edge.planes - 1, -1, 1) << plane
+    table[5] *= np.where(plane == edge.planes - 1, -1, 1) << plane
     return table

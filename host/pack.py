@@ -9,15 +9,13 @@ import numpy.typing as npt
 
 from spikeloom.errors import CompileError
 from spikeloom.fields import Words
-from spikeloom.host.place import Grant, Overflow, Placement
+from spikeloom.host.fanout import fanouts
+from spikeloom.host.place import Placement
 from spikeloom.host.quant_network import Ints, digit_range
 from spikeloom.host.synapse_words import CoreSynapses, direct_words, list_words
 from spikeloom.image import Image, InputMap, PopulationMap
-from spikeloom.memories import Control, Memory, class_records, destination_record, memory_specs
+from spikeloom.memories import Control, Memory, class_records, memory_specs
 from spikeloom.params import ArrayParams
-
-#: The neuron rows of a core that send, each with its destination entries.
-RowLists = list[tuple[int, list[dict[str, int]]]]
 
 
 def pack(placement: Placement, params: ArrayParams, recorded: Collection[str]) -> Image:
@@ -27,13 +25,16 @@ def pack(placement: Placement, params: ArrayParams, recorded: Collection[str]) -
     """
     memories: dict[tuple[int, int], dict[Memory, Words]] = {}
     outputs = _outputs(placement, params, recorded)
-    lists = _destinations(placement, params, outputs)
-    for index in range(len(placement.plans)):
+    fanout = fanouts(placement, params, outputs)
+    core_of = placement.core[placement.netlist.synapses.row]
+    order = np.argsort(core_of, kind="stable")
+    bounds = np.searchsorted(core_of[order], np.arange(params.cores + 1))
+    for index in placement.plans:
         at = (index % params.columns, index // params.columns)
-        synapses = _core_synapses(placement, params, index)
+        synapses = _core_synapses(placement, params, index, order[bounds[index]: bounds[index + 1]])
         _check_accumulators(placement, params, index, synapses)
         memories[at] = (list_words if params.lists else direct_words)(synapses, params, at)
-        memories[at] |= _neurons(placement, params, index) | _fanout(params, at, lists[index])
+        memories[at] |= _neurons(placement, params, index) | fanout[index]
     return Image(params, memories, _inputs(placement, params), _populations(placement, params, outputs),
                  placement.netlist.schedule.ticks_per_step)
 
@@ -42,19 +43,19 @@ def _rows(placement: Placement, core: int) -> Ints:
     return np.flatnonzero(placement.core == core)
 
 
-def _core_synapses(placement: Placement, params: ArrayParams, core: int) -> CoreSynapses:
-    """The digits of a core's synapses: axon, fold, lane and value of each, wide weights in several words."""
+def _core_synapses(placement: Placement, params: ArrayParams, core: int, here: Ints) -> CoreSynapses:
+    """The digits of a core's synapses ``here``: axon, fold, lane and value of each, wide weights in several words."""
     netlist, table, per_row = placement.netlist, placement.netlist.synapses, params.neurons_per_cycle
-    here = np.flatnonzero(placement.core[table.row] == core)
-    slices = placement.plans[core].slices
+    plan, grants = placement.plans[core], placement.grants
+    slices, currents = plan.slices, plan.currents
     low, high = digit_range(params.weight_bits, slices)
     words = int(netlist.row_words[here].max(initial=0))
     axon_of = np.full((len(netlist.units.source), max(words, 1)), -1, np.int64)
-    for grant in placement.grants:
-        if core in grant.cores:
-            axon_of[grant.unit, grant.word] = grant.axon
+    reach = grants.reach(core % params.columns, core // params.columns)
+    reach = reach[grants.word[reach] < max(words, 1)]
+    axon_of[grants.unit[reach], grants.word[reach]] = grants.axon[reach]
     row, weight = table.row[here], table.weight[here]
-    first_lane = placement.group[row] * slices * per_row + table.column[here]
+    first_lane = (placement.group[row] * currents + table.receptor[here]) * slices * per_row + table.column[here]
     parts: list[npt.NDArray[np.int64]] = [np.zeros((5, 0), np.int64)]
     for word in range(words):
         piece = np.where(weight > 0, np.clip(weight - word * high, 0, high), np.clip(weight - word * low, low, 0))
@@ -71,7 +72,7 @@ def _core_synapses(placement: Placement, params: ArrayParams, core: int) -> Core
 
 def _check_accumulators(placement: Placement, params: ArrayParams, core: int, synapses: CoreSynapses) -> None:
     """No order of arrival may carry an accumulator beyond its width: neither all positive digits nor all negative ones."""
-    limit = 1 << (params.accumulator_bits - 1)
+    limit, plan = 1 << (params.accumulator_bits - 1), placement.plans[core]
     place = synapses.fold * params.lanes + synapses.lane
     for sign, most in ((1, limit - 1), (-1, limit)):
         sums = np.bincount(place, np.maximum(sign * synapses.value, 0), minlength=1)
@@ -79,23 +80,24 @@ def _check_accumulators(placement: Placement, params: ArrayParams, core: int, sy
         if sums[worst] <= most:
             continue
         fold, lane = divmod(worst, params.lanes)
-        group = lane // (placement.plans[core].slices * params.neurons_per_cycle)
+        group = lane // (plan.slices * plan.currents * params.neurons_per_cycle)
         rows = _rows(placement, core)
         row = rows[(placement.fold[rows] == fold) & (placement.group[rows] == group)][0]
         name = placement.netlist.populations[placement.netlist.row_population[row]].name
         raise CompileError(f"Population {name!r}: the digits in lane {lane}, fold {fold} of core ({core % params.columns}, "
                            f"{core // params.columns}) may add up to {sign * int(sums[worst])}; accumulators of "
-                           f"{params.accumulator_bits} bits hold "
-                           f"{-limit} to {limit - 1}. Take {int(sums[worst]).bit_length() + 1} accumulator_bits, or fewer "
-                           f"weight_bits")
+                           f"{params.accumulator_bits} bits hold {-limit} to {limit - 1}. Take "
+                           f"{int(sums[worst]).bit_length() + 1} accumulator_bits, or fewer weight_bits")
 
 
 def _neurons(placement: Placement, params: ArrayParams, core: int) -> dict[Memory, Words]:
     """CONTROL, CLASSES and the neuron memories of a core."""
     specs, plan, netlist = memory_specs(params), placement.plans[core], placement.netlist
     rows = _rows(placement, core)
-    control = np.zeros(len(Control), np.uint64)
+    control = np.zeros(specs[Memory.CONTROL].span, np.uint64)
     control[[Control.SLICES, Control.GROUPS, Control.FOLDS]] = [plan.slices, plan.groups, plan.folds]
+    if params.currents > 1:
+        control[Control.CURRENTS] = plan.currents
     numbers = sorted(plan.classes)
     local = np.zeros(len(placement.class_table), np.int64)
     local[numbers] = np.arange(len(numbers))
@@ -124,13 +126,17 @@ def _neurons(placement: Placement, params: ArrayParams, core: int) -> dict[Memor
 
 def _class_words(placement: Placement, params: ArrayParams, numbers: list[int]) -> Words:
     spec = memory_specs(params)[Memory.CLASSES]
-    first, second = class_records(params)
-    alpha, beta, refractory, shift, spiking, subtract, hold, phases, start = placement.class_table[numbers].T
+    first, second, *third = class_records(params)
+    alpha, beta, refractory, shift, spiking, subtract, hold, phases, start, floor, alpha_two = placement.class_table[numbers].T
+    gains = {"current_gain": alpha} if params.currents else {}  # where there is no current, quantisation has made sure of α = 0
     words = np.zeros(spec.span, np.uint64)
     index = np.arange(len(numbers))
-    words[spec.address.pack(part=0, index=index).astype(np.int64)] = first.pack(current_gain=alpha, membrane_gain=beta)
+    words[spec.address.pack(part=0, index=index).astype(np.int64)] = first.pack(**gains, membrane_gain=beta)
     words[spec.address.pack(part=1, index=index).astype(np.int64)] = second.pack(
-        shift=shift, refractory=refractory, spiking=spiking, subtract=subtract, hold=hold, phases=phases, start=start)
+        shift=shift, refractory=refractory, spiking=spiking, subtract=subtract, hold=hold, phases=phases, start=start,
+        **({"floor": floor} if params.floors else {}))
+    for record in third:
+        words[spec.address.pack(part=2, index=index).astype(np.int64)] = record.pack(second_gain=alpha_two)
     return words
 
 
@@ -148,94 +154,16 @@ def _outputs(placement: Placement, params: ArrayParams, recorded: Collection[str
     return numbers
 
 
-def _destinations(placement: Placement, params: ArrayParams, outputs: dict[str, Ints]) -> list[RowLists]:
-    """For each core, its neuron rows that send and their destination entries."""
-    netlist, units = placement.netlist, placement.netlist.units
-    inputs = len(netlist.network.inputs)
-    by_row: dict[int, list[dict[str, int]]] = {}
-    for population, seats in netlist.seats.items():
-        for local, number in enumerate(outputs.get(population, ())):
-            by_row[seats.base + local] = [_entry(params, int(number), _mask(seats.rows[local]), host=1)]
-    used = np.zeros((len(units.source), params.neurons_per_cycle), bool)
-    used[netlist.synapses.unit, netlist.synapses.offset % params.neurons_per_cycle] = True
-    waiting: dict[tuple[int, int], int] = {}
-    for grant in placement.grants:
-        if units.source[grant.unit] < inputs:
-            continue
-        seats = netlist.seats[netlist.sources[units.source[grant.unit]]]
-        row, ticks = seats.base + int(units.row[grant.unit]), int(units.ticks[grant.unit])
-        x0, x1, y0, y1 = grant.rectangle
-        mask = int(used[grant.unit] @ (1 << np.arange(params.neurons_per_cycle)))
-        by_row.setdefault(row, []).append(_entry(params, grant.axon, mask, delay=ticks - 1, x0=x0, x1=x1, y0=y0, y1=y1,
-                                                 planes=int(units.planes[grant.unit])))
-        if ticks > 1:
-            _wait(placement, params, grant, row, ticks, waiting)
-    _check_waiting(params, waiting)
-    cores: list[RowLists] = [[] for _ in placement.plans]
-    for row in sorted(by_row):
-        cores[placement.core[row]].append((int(placement.address_row(np.array([row]))[0]), by_row[row]))
-    return cores
-
-
-def _mask(row: Ints) -> int:
-    return int((row >= 0) @ (1 << np.arange(len(row))))
-
-
-def _entry(params: ArrayParams, first: int, mask: int, **fields: int) -> dict[str, int]:
-    block, place = divmod(first, params.block)
-    return {"mask": mask, "block": block, "offset": place // params.neurons_per_cycle} | fields
-
-
-def _wait(placement: Placement, params: ArrayParams, grant: Grant, row: int, ticks: int,
-          waiting: dict[tuple[int, int], int]) -> None:
-    """Count the packets that a delayed unit may leave waiting in each core, by the phase of the tick they are due in."""
-    netlist = placement.netlist
-    depth = netlist.schedule.depth[netlist.populations[netlist.row_population[row]].name]
-    due = (depth + ticks) % netlist.schedule.ticks_per_step
-    x0, x1, y0, y1 = grant.rectangle
-    for y in range(y0, y1 + 1):
-        for x in range(x0, x1 + 1):
-            core = y * params.columns + x
-            waiting[core, due] = waiting.get((core, due), 0) + max(1, int(netlist.units.planes[grant.unit]))
-
-
-def _check_waiting(params: ArrayParams, waiting: dict[tuple[int, int], int]) -> None:
-    for (core, _), packets in sorted(waiting.items(), key=lambda item: -item[1]):
-        if packets > params.delay_depth:
-            raise CompileError(f"Core ({core % params.columns}, {core // params.columns}): {packets} delayed packets may wait "
-                               f"for one tick; "
-                               f"its delay_depth is {params.delay_depth}. Use fewer delayed or layer-skipping connections, or "
-                               f"an array "
-                               f"with a greater delay_depth")
-
-
-def _fanout(params: ArrayParams, at: tuple[int, int], lists: RowLists) -> dict[Memory, Words]:
-    specs, record = memory_specs(params), destination_record(params)
-    total = sum(len(entries) for _, entries in lists)
-    if total > params.destinations:
-        hosts = sum("host" in entry for _, entries in lists for entry in entries)
-        raise Overflow(f"Core {at}: its neurons have {total} destinations, {hosts} of them the host; there is room for "
-                       f"{params.destinations}. Use record='outputs', or an array with more destinations")
-    fanout = np.zeros(specs[Memory.FANOUT].span, np.uint64)
-    entries: list[dict[str, int]] = []
-    for row, mine in lists:
-        fanout[row] = specs[Memory.FANOUT].entry.pack(start=len(entries), valid=1)
-        entries += [*mine[:-1], mine[-1] | {"last": 1}]
-    names = [entry_field.name for entry_field in record]
-    table = {name: np.array([entry.get(name, 0) for entry in entries], np.int64) for name in names}
-    return {Memory.FANOUT: fanout, Memory.DESTINATIONS: record.pack(**table)}
-
-
 def _inputs(placement: Placement, params: ArrayParams) -> tuple[InputMap, ...]:
-    units, network = placement.netlist.units, placement.netlist.network
-    names = list(network.inputs)
-    routes: dict[str, list[tuple[int, ...]]] = {name: [] for name in names}
-    for grant in placement.grants:
-        source = int(units.source[grant.unit])
-        if source < len(names):
-            routes[names[source]].append((int(units.row[grant.unit]), int(units.ticks[grant.unit]), *grant.rectangle, grant.axon))
-    return tuple(InputMap(name, tuple(network.inputs[name]), np.array(sorted(rows), np.int64).reshape(-1, 7))
-                 for name, rows in routes.items())
+    units, network, grants = placement.netlist.units, placement.netlist.network, placement.grants
+    maps = []
+    for number, name in enumerate(network.inputs):
+        mine = np.flatnonzero(units.source[grants.unit] == number)
+        unit = grants.unit[mine]
+        routes = np.column_stack([units.row[unit], units.ticks[unit], grants.x0[mine], grants.x1[mine], grants.y0[mine],
+                                  grants.y1[mine], grants.axon[mine]])
+        maps.append(InputMap(name, tuple(network.inputs[name]), routes[np.lexsort(routes.T[::-1])].reshape(-1, 7)))
+    return tuple(maps)
 
 
 def _populations(placement: Placement, params: ArrayParams, outputs: dict[str, Ints]) -> tuple[PopulationMap, ...]:

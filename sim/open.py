@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 
-from spikeloom.errors import MachineError
+from spikeloom.errors import MachineError, SpikeloomError
 from spikeloom.events import InputSpikes
 from spikeloom.fields import Ints
+from spikeloom.host.boards import named_array
 from spikeloom.image import Image
 from spikeloom.machine import Machine, Potentials, Result
-from spikeloom.params import ArrayParams, preset
+from spikeloom.params import ArrayParams
 
 #: What each kind of machine is.
 KINDS = {
@@ -121,9 +122,9 @@ def _array(params: ArrayParams | str | None, board: str | None) -> ArrayParams |
     if name is None:
         return None
     try:
-        return preset(name)
-    except ValueError as error:
-        raise MachineError(f"There is no board {name!r}: {error}") from None
+        return named_array(name)
+    except SpikeloomError as error:
+        raise MachineError(str(error)) from None
 
 
 def _make(kind: str, params: ArrayParams | None, options: dict[str, Any]) -> Machine:

@@ -127,7 +127,7 @@ def test_the_report_is_plain_and_readable() -> None:
 
 def test_arguments_are_checked() -> None:
     network = layers(1, 1)
-    with pytest.raises(CompileError, match=r"no board 'pink': Preset must be one of tiny, small"):
+    with pytest.raises(CompileError, match=r"no board 'pink', nor an array of that name; there are tiny, small"):
         compile(network, board="pink")
     with pytest.raises(CompileError, match="Give either board, one of tiny"):
         compile(network)

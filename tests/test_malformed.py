@@ -184,7 +184,7 @@ CASES: dict[str, tuple[Callable[[Path], object], type[SpikeloomError], str]] = {
         "Populations h → h form a loop"),
     # Networks that do not fit.
     "a board that does not exist": (
-        lambda _: sl.compile(arrays(), board="pink"), CompileError, "There is no board 'pink': Preset must be one of tiny"),
+        lambda _: sl.compile(arrays(), board="pink"), CompileError, "There is no board 'pink', nor an array of that name; there are tiny"),
     "a network that is too big": (
         lambda _: sl.compile(arrays(neurons={"size": 99}, synapses={"weights": np.ones((99, 3))}), board="tiny"), CompileError,
         r"needs \d+ cores .* this array has 1 \('h': 99 neurons"),

@@ -44,15 +44,16 @@ def test_weights_of_any_width_are_in_the_bits(params: ArrayParams, most: int) ->
 
 
 def test_a_delay_and_a_rectangle_stand_in_the_destinations() -> None:
-    populations = (Population(name="a", shape=(2,), integer=True), Population(name="b", shape=(40,), integer=True))
+    populations = (Population(name="a", shape=(2,), integer=True), Population(name="b", shape=(30,), integer=True))
     network = Network(inputs={"in": (1,)}, populations=populations, outputs=("b",), projections=(
-        Projection.dense("1", "in", "a", np.ones((2, 1))), Projection.dense("2", "a", "b", np.ones((40, 2)), 2)))
+        Projection.dense("1", "in", "a", np.ones((2, 1))), Projection.dense("2", "a", "b", np.ones((30, 2)), 2)))
     image = compile(network, params=DIRECT)
     word = int(image.entries((0, 0), Memory.DESTINATIONS)[1])  # entry 0 is the host's
     # mask 2 bits, offset 2, block 5 (6 blocks × 16 lanes of outputs make 12), delay 2, x0 x1 2 each, y0 y1 1 each
     low = 2 + 2 + DIRECT.block_bits
     assert (word & 3, word >> low & 3) == (3, image.population("b").depth + 2 - 1)
-    assert [word >> (low + 2 + shift) & 3 for shift in (0, 2)] == [0, 2]
+    assert [word >> (low + 2 + shift) & 3 for shift in (0, 2)] == [0, 1]
+    assert [word >> (low + 6 + shift) & 1 for shift in (0, 1)] == [0, 0]
     assert image.population("a").column("output").tolist() == [0, 1]
 
 
