@@ -120,7 +120,7 @@ def test_registers_have_words_of_their_own() -> None:
     ({"destinations": 1}, "destinations must be 2 to 16384, not 1"),
     ({"refractory_bits": 17}, "refractory_bits must be 1 to 16, not 17"),
     ({"phases": 9}, "phases must be 1 to 8, not 9"),
-    ({"currents": 3}, "currents must be 1 to 2, not 3"),
+    ({"currents": 3}, "currents must be 0 to 2, not 3"),
     ({"lanes": 1}, "lanes must be 2 to 1024, not 1"),
     ({"lanes": 73}, r"lanes must be a multiple of neurons_per_cycle \(2\), not 73"),
     ({"words": 500}, r"Axons in a bank \(500\) must be a multiple of block / banks \(8\)"),
