@@ -14,8 +14,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from spikeloom.fields import Field, Record
+from spikeloom.host.boards import RESOURCES, boards
 from spikeloom.host.decode import FAULT_TEXT
 from spikeloom.host.profiles import PROFILES, Profile
+from spikeloom.ip import FAMILIES
 from spikeloom.memories import Control, Memory, class_records, destination_record, memory_specs, synapse_chunk
 from spikeloom.packets import COMMANDS, RESPONSES, Command, Fault, Response
 from spikeloom.params import PRESETS, ArrayParams, preset
@@ -129,11 +131,41 @@ def rules() -> str:
     return "".join(parts)
 
 
+def board_table() -> str:
+    """The boards, from their descriptions."""
+    rows = [(f"`{name}`", board.title, f"`{board.part}`", f"`{board.board_part}`", f"{board.memory_mb:,}", f"{board.crystal_mhz:g}",
+             f"{board.io_pll_mhz:g}", f"{board.clock_mhz:g}", board.pynq, ", ".join(f"`{array}`" for array in board.arrays))
+            for name, board in boards().items()]
+    return table(("name", "board", "part", "Vivado's board part", "DDR (MiB)", "crystal (MHz)", "I/O PLL (MHz)", "clock (MHz)", "PYNQ",
+                  "arrays, default first"), rows)
+
+
+def part_table() -> str:
+    """What the boards' parts have."""
+    parts = {board.part.partition("-")[0]: board.resources for board in boards().values()}
+    return table(("part", "LUTs", "flip-flops", "RAMB36", "UltraRAM", "DSPs"),
+                 ((f"`{part}`", *(f"{have[key]:,}" for key in RESOURCES)) for part, have in parts.items()))
+
+
+def sensor_table() -> str:
+    """Where temperature and power are read."""
+    rows = [(f"`{name}`", board.sensors.temperature, board.sensors.power, board.sensors.note) for name, board in boards().items()]
+    return table(("board", "temperature", "power", "what that is"), rows)
+
+
+def address_table() -> str:
+    """Addresses of the registers, by family."""
+    rows = [(f"`{family.name}`", f"`{block.name}`", f"0x{block.address:08X}", f"{block.range:,}", f"`{family.control}`", block.vlnv)
+            for family in FAMILIES.values() for block in family.blocks]
+    return table(("family", "cell", "address", "bytes", "through", "what it is"), rows)
+
+
 def tables() -> dict[str, str]:
     """Every generated part by its name."""
     made = {f"memories {name}": memories(name) for name in SHOWN}
     return made | {"records": records(preset(SHOWN[0])), "commands": words(COMMANDS), "responses": words(RESPONSES),
-                   "faults": faults(), "registers": registers(), "presets": presets(), "profiles": profiles(), "rules": rules()}
+                   "faults": faults(), "registers": registers(), "presets": presets(), "profiles": profiles(), "rules": rules(),
+                   "boards": board_table(), "parts": part_table(), "sensors": sensor_table(), "addresses": address_table()}
 
 
 def updated(text: str) -> str:

@@ -1,7 +1,7 @@
 """Estimates of speed and energy. Nothing here was measured on a board.
 
-**Speed**: images a second = clock / cycles per image, where the cycles come from the simulated RTL and the clock (100 MHz on a
-PYNQ-Z2) is assumed; it counts neither the host nor the DMA.
+**Speed**: images a second = clock / cycles per image, where the cycles come from the simulated RTL or from the model of
+:mod:`spikeloom.host.cycles`, and the clock (100 MHz on a PYNQ-Z2) is assumed; it counts neither the host nor the DMA.
 
 **Energy** of a run: the exact counts of the run times an energy for each access, for a 28 nm part at 1.0 V:
 
@@ -10,8 +10,8 @@ what                                                          how many          
 =========================================================== =========================================== ========
 RAMB36 reads for synapse words                                READS · lanes · weight_bits / 72             23
 RAMB36 reads for axon lists (folded arrays only)              READS / 2 (an entry: half a RAMB36)          23
-RAMB36 accesses for neurons (over 64 rows; else LUT-RAM)      neurons · ticks · (7 reads + 3 writes) / 2   23
-DSP multiplications (decays of u and v)                       neurons · ticks · 2                          4
+RAMB36 accesses for neurons (over 128 rows; else LUT-RAM)     neurons · ticks · (7 reads + 3 writes) / 2   23
+DSP multiplications (decays of v and of each current)         neurons · ticks · (1 + currents)             4
 =========================================================== =========================================== ========
 
 The two energies are this project's working figures for the order of magnitude, not a vendor's data; so the estimate is a
@@ -35,7 +35,7 @@ LOW, HIGH = 0.5, 2.0
 #: Bits that one RAMB36 gives in a cycle.
 RAMB36_BITS = 72
 #: Deepest neuron memory that is built of look-up tables.
-LUT_RAM_ROWS = 64
+LUT_RAM_ROWS = 128
 #: Accesses to neuron memories in an update: u, v, refractory count, θ, bias, reset and class are read, the first three written.
 NEURON_ACCESSES = 10
 
@@ -59,15 +59,19 @@ def energy(result: Result, samples: int, steps: int) -> Energy:
 
     InputError for a run without samples.
     """
+    return energy_of(result.image, result.stats["READS"], samples, steps)
+
+
+def energy_of(image: Image, reads: int, samples: int, steps: int) -> Energy:
+    """The same for an image and the synapse words that ``samples`` samples read, counted or predicted."""
     if samples < 1 or steps < 1:
         raise InputError("An energy per sample needs at least one sample of one step")
-    image, params = result.image, result.image.params
-    reads = result.stats["READS"] / samples
+    params, each = image.params, reads / samples
     updates = _neurons(image) * image.ticks(steps)
-    shares = {"synapses": reads * params.lanes * params.weight_bits / RAMB36_BITS * RAMB36_PJ,
-              "axon lists": reads / 2 * RAMB36_PJ if params.lists else 0.0,
+    shares = {"synapses": each * params.lanes * params.weight_bits / RAMB36_BITS * RAMB36_PJ,
+              "axon lists": each / 2 * RAMB36_PJ if params.lists else 0.0,
               "neuron memories": updates * NEURON_ACCESSES / 2 * RAMB36_PJ if params.neuron_rows > LUT_RAM_ROWS else 0.0,
-              "multipliers": updates * 2 * DSP_PJ}
+              "multipliers": updates * (1 + params.currents) * DSP_PJ}
     micro = {name: value * 1e-6 for name, value in shares.items()}
     middle = sum(micro.values())
     return Energy(middle * LOW, middle, middle * HIGH, micro)

@@ -179,8 +179,9 @@ def test_doctor_says_how_to_get_what_is_missing(capsys: Capture, monkeypatch: py
 
 
 def test_verify_reports_what_it_compared(capsys: Capture) -> None:
-    plain = cli_json(capsys, "verify", "--cases", 2, "--seed", 3, "--processes", 1)
+    plain = cli_json(capsys, "verify", "--kind", "images", "--cases", 2, "--seed", 3, "--jobs", 1)
     assert (plain["cases"], plain["differing"], plain["seed"], plain["failures"]) == (2, 0, 3, [])
+    assert list(plain["kinds"]) == ["images"]
     assert plain["compared"]["ticks"] > 0
 
 
@@ -191,25 +192,28 @@ def test_verify_cuts_its_work_where_arrays_change() -> None:
 
 
 def test_verify_fails_with_the_command_that_repeats_a_case(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(span: tuple[int, int, int]) -> dict[str, Any]:
-        seed, first, cases = span
-        failures = [{"case": first + 1, "first": "Spike of neuron 3"}] if first == 25 else []
-        return {"seed": seed, "cases": cases, "differing": len(failures), "redrawn": 1, "compared": {"spikes": 10},
-                "failures": failures}
+    def broken(span: tuple[str, int, int, int]) -> dict[str, Any]:
+        kind, seed, first, cases = span
+        failures = [{"case": first + 1, "first": "Spike of neuron 3"}] if (kind, first) == ("networks", 25) else []
+        return {"kind": kind, "seed": seed, "cases": cases, "differing": len(failures), "redrawn": 1, "compared": {"spikes": 10},
+                "met": {"loop": 1} if kind == "networks" else {}, "failures": failures}
     monkeypatch.setattr(verify_module, "check", broken)
-    plain = cli_json(capsys, "verify", "--cases", 60, "--seed", 9, "--processes", 1, code=1)
-    assert (plain["cases"], plain["differing"], plain["redrawn"], plain["compared"]) == (60, 1, 3, {"spikes": 30})
-    assert plain["failures"] == [{"case": 26, "first": "Spike of neuron 3",
-                                  "again": "spikeloom verify --cases 1 --first 26 --seed 9"}]
-    code, out, _ = cli(capsys, "verify", "--cases", 60, "--seed", 9, "--processes", 1)
+    plain = cli_json(capsys, "verify", "--cases", 60, "--seed", 9, "--jobs", 1, code=1)
+    assert (plain["cases"], plain["differing"], plain["redrawn"], plain["compared"]) == (120, 1, 6, {"spikes": 60})
+    again = "spikeloom verify --kind networks --cases 1 --first 26 --seed 9"
+    assert plain["failures"] == [{"case": 26, "first": "Spike of neuron 3", "kind": "networks", "again": again}]
+    assert {kind: (part["cases"], part["differing"], part["met"]) for kind, part in plain["kinds"].items()} == {
+        "images": (60, 0, {}), "networks": (60, 1, {"loop": 3})}
+    code, out, _ = cli(capsys, "verify", "--cases", 60, "--seed", 9, "--jobs", 1)
     assert code == 1
-    assert "spikeloom verify --cases 1 --first 26 --seed 9" in out
+    assert "60 random networks from seed 9: 1 differ (3 redrawn because they do not fit their array)" in out
+    assert again in out
 
 
 @pytest.mark.slow
 def test_two_processes_find_what_one_finds(capsys: Capture) -> None:
-    def found(processes: int) -> dict[str, Any]:
-        plain = cli_json(capsys, "verify", "--cases", 6, "--first", 22, "--seed", 3, "--processes", processes)
+    def found(jobs: int) -> dict[str, Any]:
+        plain = cli_json(capsys, "verify", "--cases", 6, "--first", 22, "--seed", 3, "--jobs", jobs)
         return {name: value for name, value in plain.items() if name != "seconds"}
     assert found(2) == found(1)
 
@@ -217,7 +221,7 @@ def test_two_processes_find_what_one_finds(capsys: Capture) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_a_thousand_random_cases_agree(capsys: Capture) -> None:
-    plain = cli_json(capsys, "verify", "--cases", 1000, "--seed", 1)
+    plain = cli_json(capsys, "verify", "--kind", "images", "--cases", 1000, "--seed", 1)
     assert plain["cases"] == 1000
     assert plain["differing"] == 0, plain["failures"]
 

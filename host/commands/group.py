@@ -7,8 +7,10 @@ import click
 import spikeloom
 from spikeloom.errors import SpikeloomError
 from spikeloom.host.commands.array import boards, verilog
+from spikeloom.host.commands.build import build
 from spikeloom.host.commands.demo import demo
 from spikeloom.host.commands.doctor import doctor
+from spikeloom.host.commands.fit import fit
 from spikeloom.host.commands.network import compile_command, report
 from spikeloom.host.commands.runs import diff, run_command
 from spikeloom.host.commands.verify import verify
@@ -20,7 +22,7 @@ def group() -> None:
     """Put trained spiking networks on core arrays for Xilinx boards: compile, run, verify."""
 
 
-for command in (boards, compile_command, demo, diff, doctor, report, run_command, verify, verilog):
+for command in (boards, build, compile_command, demo, diff, doctor, fit, report, run_command, verify, verilog):
     group.add_command(command)
 
 

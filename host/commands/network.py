@@ -101,12 +101,15 @@ def read_network(path: Path, options: dict[str, Any]) -> Any:
 @click.command()
 @click.argument("image", type=FILE)
 @click.option("--map", "picture", type=TARGET, help="Draw what lies in which core, .png, .svg or .pdf.")
+@click.option("--input", "input_file", type=FILE, help="Sample input, as for run: estimate cycles and energy from its exact events.")
 @json_option
-def report(image: Path, picture: Path | None, as_json: bool) -> None:
-    """What the compiler did to make an image."""
+def report(image: Path, picture: Path | None, input_file: Path | None, as_json: bool) -> None:
+    """What the compiler did to make an image, and estimates of its cycles and energy."""
+    from spikeloom.host.commands.fit import estimate_lines, estimated
     from spikeloom.host.report import CompileReport
     loaded = load_image(image)
     if picture is not None:
         CompileReport(loaded.report).save_map(picture)
-    emit(as_json, {"image": str(image), "digest": loaded.digest(), "report": loaded.report},
-         f"{CompileReport(loaded.report)}\n\nImage {loaded.digest()[:16]}")
+    found = estimated(loaded, None if input_file is None else load_spikes(input_file))
+    emit(as_json, {"image": str(image), "digest": loaded.digest(), "report": loaded.report, "estimate": found},
+         f"{CompileReport(loaded.report)}\n\n{estimate_lines(found)}\n\nImage {loaded.digest()[:16]}")

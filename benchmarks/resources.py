@@ -1,0 +1,95 @@
+"""Fits the LUT and flip-flop figures of host/resources.py to what Yosys counts, and checks its block RAM and DSPs.
+
+    python benchmarks/resources.py              the fit and its errors, from docs/resources.json
+    python benchmarks/resources.py --measure    synthesise the points again first (about half an hour) and write docs/resources.json
+
+The coefficients that it prints are pasted into host/resources.py; a test compares.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from spikeloom.host.resources import features, resources
+from spikeloom.params import ArrayParams, preset
+
+POINTS = Path(__file__).parent.parent / "docs" / "resources.json"
+TINY = preset("tiny")
+#: Neurons a cycle of the arrays that are fitted, and of all that ``spikeloom fit`` tries; others are shown, but not fitted.
+FITTED = 2
+#: Arrays that are synthesised.
+ARRAYS = {
+    "tiny": TINY, "lanes48": dataclasses.replace(TINY, lanes=48),
+    "folded": dataclasses.replace(TINY, folds=16, lanes=32, weight_bits=8, accumulator_bits=18, axons=256, entries=256, destinations=512),
+    "banks4": dataclasses.replace(TINY, banks=4, lanes=32), "square": dataclasses.replace(TINY, columns=2, rows=2),
+    "folded64": dataclasses.replace(preset("pynq_z2_folded"), columns=1, rows=1, lanes=32),
+    "one": dataclasses.replace(preset("pynq_z2"), columns=1, rows=1, lanes=72),
+    "npc4": dataclasses.replace(TINY, neurons_per_cycle=4, lanes=32, weight_bits=8, accumulator_bits=18),
+    "pynq_z2": preset("pynq_z2"),
+}
+
+
+def points() -> list[tuple[str, ArrayParams, dict[str, Any]]]:
+    """Name, array and counts of every point that was synthesised."""
+    return [(name, ArrayParams(**entry["params"]), entry["found"]) for name, entry in json.loads(POINTS.read_text()).items()]
+
+
+def fit(known: list[tuple[str, ArrayParams, dict[str, Any]]], resource: str) -> npt.NDArray[np.float64]:
+    """Coefficients of least relative error."""
+    counts = np.array([found[resource] for *_, found in known], float)
+    sizes = np.array([features(params) for _, params, _ in known])
+    found = np.linalg.lstsq(sizes / counts[:, None], np.ones(len(known)), rcond=None)
+    return np.asarray(found[0], np.float64)
+
+
+def left_out(known: list[tuple[str, ArrayParams, dict[str, Any]]], resource: str) -> dict[str, float]:
+    """Relative error of each point, by a fit to the others."""
+    errors = {}
+    for i, (name, params, found) in enumerate(known):
+        errors[name] = float(np.dot(fit(known[:i] + known[i + 1:], resource), features(params)) / found[resource] - 1)
+    return errors
+
+
+def measure() -> None:
+    """Synthesise every array and write the counts."""
+    from benchmarks.synthesis import primitives
+    from spikeloom.hdl.verilog import verilog
+    found = {name: {"params": params.describe(), "found": primitives(verilog(params), "xc7")} for name, params in ARRAYS.items()}
+    POINTS.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def main() -> int:
+    """Command line; returns 1 where block RAM or DSPs differ from what was counted."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--measure", action="store_true")
+    if parser.parse_args().measure:
+        sys.path.insert(0, str(Path(__file__).parent.parent))
+        measure()
+    every, wrong = points(), 0
+    known = [entry for entry in every if entry[1].neurons_per_cycle == FITTED]
+    print("| array | LUT | by the others' fit | FF | by the others' fit | RAMB36 | model | DSP | model |\n" + "|---" * 9 + "|")
+    errors = {resource: left_out(known, resource) for resource in ("luts", "ff")}
+    beyond = {resource: {name: float(np.dot(fit(known, resource), features(params)) / found[resource] - 1)
+                         for name, params, found in every if params.neurons_per_cycle != FITTED} for resource in errors}
+    for name, params, found in every:
+        model, blocks = resources(params), found["ramb36"] + found["ramb18"] / 2
+        lut, ff = ((errors[resource] | beyond[resource])[name] for resource in errors)
+        wrong += blocks != model.ramb36 or found["dsp"] != model.dsps
+        print(f"| {name} | {found['luts']:,} | {lut:+.1%} | {found['ff']:,} | {ff:+.1%} | {blocks:g} "
+              f"| {model.ramb36:g} | {found['dsp']} | {model.dsps} |")
+    for resource in ("luts", "ff"):
+        print(f"{resource}: {tuple(round(float(value), 4) for value in fit(known, resource))}, error "
+              f"{max(map(abs, errors[resource].values())):.4f}")
+    return int(wrong > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
