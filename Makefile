@@ -52,10 +52,11 @@ build/compiler:
 	$(call need,perl,perl)
 	touch $@
 
-# cocotb's benches run under Icarus.
+# cocotb's benches run under Icarus; the build's Tcl is executed against stubs.
 build/tools:
 	mkdir -p build
 	$(call need,iverilog,iverilog)
+	$(call need,tclsh,tcl)
 	touch $@
 
 # need(program, Debian package): install it if it is missing and we may, else say how to get it.
