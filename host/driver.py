@@ -122,7 +122,10 @@ class Driver:
 
     def reset(self) -> None:
         """Forget all neuron state and waiting spikes, and start the counters anew; the image stays."""
-        self._transport.write_register(ADDRESS["CONTROL"], RESET_ARRAY | CLEAR_COUNTERS)
+        if self._failed and self._image is not None:
+            self.load(self._image)
+        # Not RESET_ARRAY: it would also take the cores' CONTROL entries, which belong to the image.
+        self._transport.write_register(ADDRESS["CONTROL"], CLEAR_COUNTERS)
         self._exchange(np.concatenate([reset_words(), clear_words(self.params, state_memories(self.params))])).expect()
         self._last_counters = self.counters()
 
@@ -180,11 +183,13 @@ class Driver:
         try:
             answer = Answer.read(np.concatenate([self._transport.exchange(packet) for packet in packets]))
         except MachineError:
+            self._failed = True
             self._last_counters = dict.fromkeys(COUNTERS, 0)  # a transport that recovers resets the array
             raise
         faults = answer.faults()
         if faults:
             self._transport.write_register(ADDRESS["CONTROL"], RESET_ARRAY | CLEAR_COUNTERS)
+            self._failed = True
             self._last_counters = dict.fromkeys(COUNTERS, 0)
             raise MachineError(f"The array reports {faults}")
         return answer

@@ -253,7 +253,7 @@ def test_reset_and_probe_show_the_state_memories() -> None:
     assert state["refractory"].tolist() == state["current"].tolist() == [0] * 5
     driver.reset()
     assert driver.probe("read")["membrane"].tolist() == [0] * 5
-    assert array.registers["CONTROLLED"] == 3
+    assert array.registers["CONTROLLED"] == 2  # the counters alone: a reset of the cores would take their CONTROL entries
     with pytest.raises(ImageError, match="no population 'nothing'"):
         driver.probe("nothing")
 

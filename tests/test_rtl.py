@@ -41,6 +41,22 @@ def calm(image: Image) -> Image:
     return replace(image, memories=memories)
 
 
+def test_the_image_outlives_a_reset() -> None:
+    spikes = 0
+    with open_compiled(SQUARE) as machine:
+        for seed in range(4):
+            case = sound_case(SQUARE, 1000 + seed)
+            machine.load(case.image)
+            before = machine.run(case.inputs, **everything(case.image))
+            machine.reset()
+            after = machine.run(case.inputs, **everything(case.image))
+            for found, expected in ((after.spikes, before.spikes), (after.states, before.states)):
+                for name, values in expected.items():
+                    np.testing.assert_array_equal(found[name], values, f"seed {1000 + seed}")
+            spikes += sum(int(values.sum()) for values in before.spikes.values())
+    assert spikes > 0
+
+
 def test_without_events_no_synapse_is_read() -> None:
     """The claim of an event-driven array, in the RTL's own counters."""
     read = 0
