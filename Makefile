@@ -78,6 +78,17 @@ test-frameworks: build/installed-torch build/installed-sinabs
 test-brainpy: build/installed-brainpy build/compiler
 	build/venv-brainpy/bin/python -m pytest -n 2 tests/test_brainpy.py tests/test_brainpy_errors.py tests/test_brainpy_cuba.py
 
+# The driver on each pynq that boards have, for the Pythons that are here.
+.PHONY: test-pynq
+test-pynq: build/compiler
+	for pair in python3.10=3.0.1 python3.10=3.1.2 python3.12=4.0.0; do \
+		python=$${pair%=*}; version=$${pair#*=}; venv=build/venv-pynq-$$version; \
+		if ! command -v $$python >/dev/null || ! $$python -c 'import venv' 2>/dev/null; then echo "pynq $$version skipped: no $$python here"; continue; fi; \
+		if [[ ! -e $$venv/installed ]]; then $$python -m venv $$venv; $$venv/bin/pip install --quiet -e '.[pynq,demo]' pynq==$$version $(RUNNER); \
+			touch $$venv/installed; fi; \
+		$$venv/bin/python -m pytest tests/pynq tests/test_hwh.py; \
+	done
+
 RUNNER := pytest pytest-timeout pytest-xdist hypothesis
 build/installed-torch: tests/frameworks/requirements.txt pyproject.toml | build/compiler
 	"$(PYTHON)" -m venv build/venv-torch

@@ -179,7 +179,7 @@ class PynqTransport:
                 now = seen()
                 if now == last:
                     raise MachineError(f"The board did not answer: no progress for {self._deadline:g} s. {self._state(sent)}. DMA and "
-                                       f"array were reset; the image is still there, unless this happened while it was loaded")
+                                       f"array were reset; the image is written again before the next run")
                 last, until = now, time.monotonic() + self._deadline
             time.sleep(pause)
             pause = min(1e-3, pause + 1e-5)

@@ -114,7 +114,9 @@ def test_options_without_sense_are_refused(options: dict[str, object], message: 
 
 def test_an_interrupt_ends_workers_at_once(tmp_path: Path) -> None:
     script = tmp_path / "long.py"
-    script.write_text("import time\nfrom spikeloom.host import executor\n"
+    # A shell ignores SIGINT in what it runs in the background, and so would this child.
+    script.write_text("import signal, time\nfrom spikeloom.host import executor\n"
+                      "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
                       "def slow(item):\n    print('pid', __import__('os').getpid(), flush=True)\n    time.sleep(100)\n"
                       "if __name__ == '__main__':\n    executor.map(slow, range(4), jobs=2)\n")
     child = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
