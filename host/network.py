@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from spikeloom.errors import NetworkError
 from spikeloom.host.population import Floats, Ints, Population, Rule
-from spikeloom.host.values import check_name, check_shape, unique
+from spikeloom.host.values import check_name, check_shape, forward, unique
 
 __all__ = ["Floats", "Ints", "Network", "NodeReport", "Population", "Projection", "Rule"]
 
@@ -154,13 +154,10 @@ class Network:
         for projection in self.projections:
             if projection.source in before and np.any(projection.delay == 0):
                 before[projection.target].add(projection.source)
-        done: list[str] = []
-        while len(done) < len(before):
-            ready = [name for name in before if name not in done and before[name].issubset(done)]
-            if not ready:
-                raise NetworkError(f"Populations {' → '.join(_loop(before, done))} form a loop in which no synapse has a "
-                                   f"delay; give one projection of it delay=1")
-            done += ready
+        done = forward(before)
+        if len(done) < len(before):
+            raise NetworkError(f"Populations {' → '.join(_loop(before, done))} form a loop in which no synapse has a "
+                               f"delay; give one projection of it delay=1")
         return tuple(done)
 
     def _check_projection(self, projection: Projection) -> None:

@@ -1,7 +1,6 @@
 """Synapses of NetX layers as lists: matrices, and kernels laid over the maps before them.
 
-Kernels are correlated, not flipped (as in PyTorch): output (c, y, x) sees input row ``y · stride − padding + i · dilation``
-through kernel row i, and likewise for columns; what lies outside the map is 0.
+Kernels lie over maps as :mod:`spikeloom.host.convolve` says.
 """
 
 from __future__ import annotations
@@ -10,10 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spikeloom.host.convolve import Shape, slide, taps
 from spikeloom.host.netx_file import Layer
 from spikeloom.host.population import Ints
-
-Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -89,20 +87,5 @@ def _slide(layer: Layer, kernel: Ints, groups: int, shape_in: Shape, trailing: b
             layer.fail(f"has the shape {layer.shape}, but its kernel {kernel.shape[2:]}, stride {stride}, padding {padding} and "
                        f"dilation {dilation} make {min(fits)} of the {shape_in[axis + 1]} "
                        f"{'rows' if axis == 0 else 'columns'} before it")
-    feature, channel, at_row, at_column = np.nonzero(kernel)
-    weight = kernel[feature, channel, at_row, at_column]
-    channel = channel + feature // (len(kernel) // groups) * (shape_in[0] // groups)
-    _, height, width = layer.shape
-    pre, post, value = [], [], []
-    for i, j in np.ndindex(*kernel.shape[2:]):
-        rows, columns = (np.arange(extent) * stride[a] - padding[a] + tap * dilation[a]
-                         for a, (extent, tap) in enumerate(((height, i), (width, j))))
-        ys = np.flatnonzero((rows >= 0) & (rows < shape_in[1]))
-        xs = np.flatnonzero((columns >= 0) & (columns < shape_in[2]))
-        pick = np.flatnonzero((at_row == i) & (at_column == j))
-        seen = (rows[ys, None] * shape_in[2] + columns[xs]).reshape(-1)
-        made = (ys[:, None] * width + xs).reshape(-1)
-        pre.append((channel[pick, None] * (shape_in[1] * shape_in[2]) + seen).reshape(-1))
-        post.append((feature[pick, None] * (height * width) + made).reshape(-1))
-        value.append(np.repeat(weight[pick], len(made)))
-    return Synapses(layer.shape, np.concatenate(pre), np.concatenate(post), np.concatenate(value))
+    met = taps(shape_in[1:], layer.shape[1:], kernel.shape[2:], stride, padding, dilation)
+    return Synapses(layer.shape, *slide(kernel, groups, met))

@@ -1,7 +1,7 @@
 """Convolutions and pools of a NIR graph, unrolled into lists of weights.
 
 They are PyTorch's: cross-correlation over (channels, …) with zeros as padding, output sizes rounded down, the padding counted
-in averages. Along each axis the taps are listed as triples (output, kernel, input); an axis more is one more product.
+in averages.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spikeloom.host.convolve import Shape, Taps, slide, taps
 from spikeloom.host.nir_graph import Graph, Node
 from spikeloom.host.population import Floats, Ints
-
-Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -25,16 +24,6 @@ class Links:
     post: Ints
     weight: Floats
     constant: Floats
-
-
-@dataclass(frozen=True)
-class _Taps:
-    """Flat positions of output, kernel and input that meet, over all axes; and the extents of the output."""
-
-    extents: Shape
-    output: Ints
-    kernel: Ints
-    input: Ints
 
 
 def input_shape(node: Node) -> Shape | None:
@@ -60,19 +49,13 @@ def conv(graph: Graph, node: Node, shape: Shape) -> Links:
         raise graph.error(node.name, f"has {outputs} output channels, which {groups} groups cannot share")
     shape = _spatial(graph, node, shape, inputs * groups, axes)
     padding = _padding(graph, node, weight.shape[2:], stride, dilation)
-    taps = _taps(graph, node, shape[1:], weight.shape[2:], stride, padding, dilation)
-    outside, inside = int(np.prod(taps.extents)), int(np.prod(shape[1:]))
-    out = np.arange(outputs)[:, None, None]
-    channel = np.arange(inputs)[None, :, None] + out // (outputs // groups) * inputs
-    values = weight.reshape(outputs, inputs, -1)[:, :, taps.kernel]
-    keep = values != 0
-    post = np.broadcast_to(out * outside + taps.output, values.shape)[keep]
-    pre = np.broadcast_to(channel * inside + taps.input, values.shape)[keep]
+    met = _taps(graph, node, shape[1:], weight.shape[2:], stride, padding, dilation)
+    pre, post, values = slide(weight, groups, met)
     bias = node.parameters["bias"].reshape(-1)
     if len(bias) not in (1, outputs):
         raise graph.error(node.name, f"has {outputs} output channels, but a bias of shape {node.parameters['bias'].shape}")
-    constant = np.repeat(np.broadcast_to(bias, outputs), outside).astype(np.float64)
-    return Links((outputs, *taps.extents), pre, post, values[keep].astype(np.float64), constant)
+    constant = np.repeat(np.broadcast_to(bias, outputs), int(np.prod(met.extents))).astype(np.float64)
+    return Links((outputs, *met.extents), pre, post, values.astype(np.float64), constant)
 
 
 def pool(graph: Graph, node: Node, shape: Shape) -> Links:
@@ -81,13 +64,10 @@ def pool(graph: Graph, node: Node, shape: Shape) -> Links:
         raise graph.error(node.name, f"pools (channels, height, width), but what leads to it has the shape {shape}")
     kernel, stride = (_per_axis(graph, node, key, 2, 1) for key in ("kernel_size", "stride"))
     padding = [(p, p) for p in _per_axis(graph, node, "padding", 2, 0)]
-    taps = _taps(graph, node, shape[1:], kernel, stride, padding, (1, 1))
-    outside, inside = int(np.prod(taps.extents)), int(np.prod(shape[1:]))
-    channel = np.arange(shape[0])[:, None]
-    pre, post = (channel * inside + taps.input).reshape(-1), (channel * outside + taps.output).reshape(-1)
+    met = _taps(graph, node, shape[1:], kernel, stride, padding, (1, 1))
     factor = 1.0 if node.kind == "SumPool2d" else 1.0 / (kernel[0] * kernel[1])
-    extents = (shape[0], *taps.extents)
-    return Links(extents, pre, post, np.full(len(pre), factor), np.zeros(shape[0] * outside))
+    extents = (shape[0], *met.extents)
+    return Links(extents, *slide(np.full((shape[0], 1, *kernel), factor), shape[0], met), np.zeros(int(np.prod(extents))))
 
 
 def _per_axis(graph: Graph, node: Node, key: str, axes: int, least: int) -> tuple[int, ...]:
@@ -131,17 +111,13 @@ def _spatial(graph: Graph, node: Node, shape: Shape, channels: int, axes: int) -
                                  f"has the shape {shape}" + ("" if written is None else f", and not that of its input {written}"))
 
 
-def _taps(graph: Graph, node: Node, extents: Shape, kernel: Shape, stride: Shape, padding: list[tuple[int, int]],
-          dilation: Shape) -> _Taps:
-    taps = _Taps((), *(np.zeros(1, np.int64) for _ in range(3)))
-    for extent, k, s, (before, after), d in zip(extents, kernel, stride, padding, dilation, strict=True):
-        count = (extent + before + after - d * (k - 1) - 1) // s + 1
-        if count < 1:
+def _taps(graph: Graph, node: Node, inside: Shape, kernel: Shape, stride: Shape, padding: list[tuple[int, int]],
+          dilation: Shape) -> Taps:
+    """Where the node's windows lie that fit into the input with its padding."""
+    extents = []
+    for extent, k, s, (before, after), d in zip(inside, kernel, stride, padding, dilation, strict=True):
+        extents.append((extent + before + after - d * (k - 1) - 1) // s + 1)
+        if extents[-1] < 1:
             raise graph.error(node.name, f"has a window of {d * (k - 1) + 1}, which does not fit into the extent {extent} with "
                                          f"padding {before} and {after}")
-        out, tap = (grid.reshape(-1) for grid in np.meshgrid(np.arange(count), np.arange(k), indexing="ij"))
-        source = out * s + tap * d - before
-        inside = (source >= 0) & (source < extent)
-        pairs = ((taps.output, out, count), (taps.kernel, tap, k), (taps.input, source, extent))
-        taps = _Taps((*taps.extents, count), *((outer[:, None] * n + inner[inside]).reshape(-1) for outer, inner, n in pairs))
-    return taps
+    return taps(inside, tuple(extents), kernel, stride, [before for before, _ in padding], dilation)

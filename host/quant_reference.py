@@ -18,6 +18,7 @@ from spikeloom.errors import CompileError, InputError
 from spikeloom.events import InputSpikes, Spikes, dense_inputs
 from spikeloom.host.quant_network import Edge, Ints, QuantNetwork, QuantPopulation, Reals
 from spikeloom.host.sums import Adder, adder
+from spikeloom.host.values import forward
 from spikeloom.params import ArrayParams
 
 
@@ -99,12 +100,9 @@ def _order(network: QuantNetwork) -> list[str]:
     for edge in network.edges:
         if edge.source in before and np.any(edge.delay == 0):
             before[edge.target].add(edge.source)
-    done: list[str] = []
-    while len(done) < len(before):
-        ready = [name for name in before if name not in done and before[name].issubset(done)]
-        if not ready:
-            raise CompileError(f"Populations {', '.join(sorted(set(before) - set(done)))} form a loop without delay")
-        done += ready
+    done = forward(before)
+    if len(done) < len(before):
+        raise CompileError(f"Populations {', '.join(sorted(set(before) - set(done)))} form a loop without delay")
     return done
 
 

@@ -6,9 +6,8 @@ framework's precision and order of operations; integer populations in int64, wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -18,13 +17,10 @@ from spikeloom.errors import InputError, NetworkError
 from spikeloom.events import Events, InputSpikes, Spikes, dense_inputs
 from spikeloom.host.network import Floats, Ints, Network, Population, Projection
 from spikeloom.host.population import INTEGER_GAIN_BITS, Reals
+from spikeloom.host.sums import Adder, adder
 
 #: Neurons of the largest population times samples that are run at once: some 1 MiB a state, whatever the samples.
 _BATCH = 1 << 17
-#: Share of a matrix that must be synapses for its rows to be added whole; 16 Mi entries are 128 MiB.
-_DENSE_SHARE, _DENSE_LIMIT = 0.2, 1 << 24
-#: Synaptic events that are listed at once; each takes some 50 bytes.
-_EVENTS = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -136,7 +132,7 @@ class _Part:
     source: str
     delay: int
     receptor: int
-    sums: Callable[[npt.NDArray[Any]], Floats]
+    sums: Adder
 
 
 def _parts(projection: Projection, network: Network) -> list[_Part]:
@@ -146,69 +142,8 @@ def _parts(projection: Projection, network: Network) -> list[_Part]:
     for delay in np.unique(projection.delay):
         here = projection.delay == delay
         pre, post, weight = projection.pre[here], projection.post[here], projection.weight[here]
-        rows = inputs * outputs <= _DENSE_LIMIT and len(weight) >= _DENSE_SHARE * inputs * outputs
-        add = (_rows if rows else _lists)(pre, post, weight, inputs, outputs)
-        fan = np.full(inputs, outputs) if rows else np.bincount(pre, minlength=inputs)
-        parts.append(_Part(projection.source, int(delay), projection.receptor, partial(_sums, fan, add)))
+        parts.append(_Part(projection.source, int(delay), projection.receptor, adder(pre, post, weight, inputs, outputs)))
     return parts
-
-
-#: Adds weights up: samples and neurons of the spikes, their values (None: 1), number of samples → (samples, outputs).
-_Add = Callable[[Ints, Ints, "Floats | None", int], Floats]
-
-
-def _sums(fan: Ints, add: _Add, spikes: npt.NDArray[Any]) -> Floats:
-    """What the spikes (samples, inputs) sum up to, of which only those that are not 0 are walked, in bounded memory.
-
-    A target's weights are added in the order of their sources, however many samples there are.
-    """
-    sample, neuron = np.nonzero(spikes)
-    values = None if spikes.dtype == np.bool_ else spikes[sample, neuron].astype(np.float64)
-    ends = np.cumsum(fan[neuron])
-    if not len(ends) or ends[-1] <= _EVENTS:
-        return add(sample, neuron, values, len(spikes))
-    if len(spikes) > 1:
-        half = len(spikes) // 2
-        return np.concatenate((_sums(fan, add, spikes[:half]), _sums(fan, add, spikes[half:])))
-    cuts = np.searchsorted(ends, np.arange(_EVENTS, ends[-1], _EVENTS))
-    total = np.zeros((1, 1))
-    for part in np.split(np.arange(len(ends)), cuts):
-        total = total + add(sample[part], neuron[part], None if values is None else values[part], 1)
-    return total
-
-
-def _rows(pre: Ints, post: Ints, weight: Floats, inputs: int, outputs: int) -> _Add:
-    """Whole rows of a matrix (inputs, outputs)."""
-    matrix = np.zeros((inputs, outputs))
-    np.add.at(matrix, (pre, post), weight)
-
-    def add(sample: Ints, neuron: Ints, values: Floats | None, samples: int) -> Floats:
-        total = np.zeros((samples, outputs))
-        if len(sample):
-            rows = matrix[neuron]
-            if values is not None:
-                rows *= values[:, None]
-            first = np.concatenate(([0], np.flatnonzero(sample[1:] != sample[:-1]) + 1))
-            total[sample[first]] = np.add.reduceat(rows, first, axis=0)
-        return total
-
-    return add
-
-
-def _lists(pre: Ints, post: Ints, weight: Floats, inputs: int, outputs: int) -> _Add:
-    """Lists of the synapses of each input."""
-    order = np.argsort(pre, kind="stable")
-    targets, weights = post[order], weight[order]
-    start = np.concatenate(([0], np.cumsum(np.bincount(pre, minlength=inputs))))
-
-    def add(sample: Ints, neuron: Ints, values: Floats | None, samples: int) -> Floats:
-        fan = start[neuron + 1] - start[neuron]
-        index = np.arange(fan.sum()) + np.repeat(start[neuron] - (np.cumsum(fan) - fan), fan)
-        addends = weights[index] if values is None else weights[index] * np.repeat(values, fan)
-        flat = np.repeat(sample * outputs, fan) + targets[index]
-        return np.bincount(flat, addends, minlength=samples * outputs).astype(np.float64).reshape(samples, outputs)
-
-    return add
 
 
 def _neurons(population: Population, samples: int, currents: int, state_bits: int | None) -> _Neurons:

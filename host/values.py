@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from spikeloom.errors import NetworkError
 
@@ -32,3 +32,11 @@ def unique(names: Iterable[str], what: str) -> None:
         if name in seen:
             raise NetworkError(f"{what} {name!r} is there twice; names must differ")
         seen.add(name)
+
+
+def forward(before: Mapping[str, set[str]]) -> list[str]:
+    """Names so that each stands behind those that ``before`` asks for; those on and behind a loop are left out."""
+    done: list[str] = []
+    while ready := [name for name in before if name not in done and before[name].issubset(done)]:
+        done += ready
+    return done

@@ -260,7 +260,7 @@ def test_results_do_not_depend_on_batches_and_only_what_is_asked_for_is_kept(mon
     assert whole.counts["b"].min() < whole.counts["b"].max()
     for batch, events in ((1, 1 << 22), (64, 1 << 22), (1 << 17, 20_000), (1 << 17, 600)):
         monkeypatch.setattr("spikeloom.host.reference._BATCH", batch)
-        monkeypatch.setattr("spikeloom.host.reference._EVENTS", events)
+        monkeypatch.setattr("spikeloom.host.sums._EVENTS", events)
         part = reference(net, spikes, record=["b"], keep=["b"])
         assert set(part.spikes) == {"b"}
         np.testing.assert_array_equal(part.spikes["b"], whole.spikes["b"])
