@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from spikeloom.host.compile import compile
-from spikeloom.host.network import Network, Population, Projection
+from spikeloom.host.compiler.compile import compile
+from spikeloom.host.networks.network import Network, Population, Projection
 from spikeloom.params import ArrayParams
 
 #: Arrays that hold the largest network of each kind: throughput (one fold) and capacity (many).

@@ -1,4 +1,4 @@
-"""Cycles of the simulated RTL against those that host/cycles.py predicts from the same image and events.
+"""Cycles of the simulated RTL against those that host/estimates/cycles.py predicts from the same image and events.
 
     python benchmarks/cycles.py [CASE ...] [--json]     all cases, or those named (--list lists them)
     python benchmarks/cycles.py --write                 all cases, and their table into docs/performance.md
@@ -22,9 +22,9 @@ import numpy as np
 
 from spikeloom.errors import MachineError, SpikeloomError
 from spikeloom.events import InputSpikes
-from spikeloom.host.compile import compile
-from spikeloom.host.cycle_events import Activity
-from spikeloom.host.cycles import predict
+from spikeloom.host.compiler.compile import compile
+from spikeloom.host.estimates.cycle_events import Activity
+from spikeloom.host.estimates.cycles import predict
 from spikeloom.image import Image
 from spikeloom.machine import Machine, Potentials
 from spikeloom.params import ArrayParams, preset
@@ -68,7 +68,7 @@ def verified(array: int, seed: int = 2026) -> Iterator[Work]:
 def digits() -> Iterator[Work]:
     """The example's network on pynq_z2, 20 test images."""
     from spikeloom.host.digits import encode, example_file, load_digits, settings
-    from spikeloom.host.nir import from_nir
+    from spikeloom.host.importers.nir import from_nir
     about = settings()
     network = from_nir(example_file("digits.nir"), profile=about["profile"], dt=about["dt"])
     yield compile(network, board="pynq_z2"), encode(load_digits()[1].images[:20], about["steps"]), "end"
@@ -76,8 +76,8 @@ def digits() -> Iterator[Work]:
 
 def netx(count: int = 20) -> Iterator[Work]:
     """The NetX network 784-128-64-10 on pynq_z2, T = 20, MNIST test images."""
-    from spikeloom.host.netx import from_netx
-    from spikeloom.host.netx_input import integrate_and_fire
+    from spikeloom.host.importers.netx import from_netx
+    from spikeloom.host.importers.netx_input import integrate_and_fire
     pixels = np.frombuffer(gzip.decompress((DATA / "mnist" / "t10k-images-idx3-ubyte.gz").read_bytes()), np.uint8, offset=16)
     image = compile(from_netx(DATA / "netx" / "mnist_784-128-64-10.net"), board="pynq_z2")
     yield image, integrate_and_fire(pixels.reshape(-1, 784)[:count], 20, 255), "end"
@@ -85,7 +85,7 @@ def netx(count: int = 20) -> Iterator[Work]:
 
 def nmnist(count: int = 2) -> Iterator[Work]:
     """The NIR paper's convolutional network on pynq_z2_folded, N-MNIST recordings of 300 steps."""
-    from spikeloom.host.nir import from_nir
+    from spikeloom.host.importers.nir import from_nir
     path, steps = DATA / "nir_paper" / "02_cnn" / "cnn_sinabs.nir", 300
     data = np.load(DATA / "nmnist" / "nmnist_train_300.npz", allow_pickle=False)
     spikes = np.zeros((count, steps, 2, 34, 34), bool)

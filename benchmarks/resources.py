@@ -1,9 +1,9 @@
-"""Fits the LUT and flip-flop figures of host/resources.py to what Yosys counts, and checks its block RAM and DSPs.
+"""Fits the LUT and flip-flop figures of host/estimates/resources.py to what Yosys counts, and checks its block RAM and DSPs.
 
     python benchmarks/resources.py              the fit and its errors, from docs/resources.json
     python benchmarks/resources.py --measure    synthesise the points again first (about half an hour) and write docs/resources.json
 
-The coefficients that it prints are pasted into host/resources.py; a test compares.
+The coefficients that it prints are pasted into host/estimates/resources.py; a test compares.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spikeloom.host.resources import features, resources
+from spikeloom.host.estimates.resources import features, resources
 from spikeloom.params import ArrayParams, preset
 
 POINTS = Path(__file__).parent.parent / "docs" / "resources.json"

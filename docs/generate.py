@@ -16,7 +16,7 @@ from pathlib import Path
 from spikeloom.fields import Field, Record
 from spikeloom.host.boards import RESOURCES, boards
 from spikeloom.host.decode import FAULT_TEXT
-from spikeloom.host.profiles import PROFILES, Profile
+from spikeloom.host.importers.profiles import PROFILES, Profile
 from spikeloom.ip import FAMILIES
 from spikeloom.memories import Control, Memory, class_records, destination_record, memory_specs, synapse_chunk
 from spikeloom.packets import COMMANDS, RESPONSES, Command, Fault, Response

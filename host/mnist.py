@@ -21,9 +21,9 @@ import numpy.typing as npt
 
 from spikeloom.errors import InputError, SpikeloomError
 from spikeloom.events import Spikes
-from spikeloom.host.arrays import from_arrays
 from spikeloom.host.boards import project_file
-from spikeloom.host.network import Network
+from spikeloom.host.estimates.arrays import from_arrays
+from spikeloom.host.networks.network import Network
 
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]

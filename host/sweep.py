@@ -17,12 +17,12 @@ import numpy.typing as npt
 from spikeloom.errors import CompileError, InputError
 from spikeloom.events import InputSpikes, Spikes
 from spikeloom.host import executor
-from spikeloom.host.calibrate import Calibration
-from spikeloom.host.compile import array_of, fit
-from spikeloom.host.network import Network
-from spikeloom.host.quant_network import Reals
-from spikeloom.host.quant_reference import quant_reference
-from spikeloom.host.quantise import DEFAULT_BITS, quantise
+from spikeloom.host.compiler.compile import array_of, fit
+from spikeloom.host.networks.network import Network
+from spikeloom.host.quantisation.calibrate import Calibration
+from spikeloom.host.quantisation.quant_network import Reals
+from spikeloom.host.quantisation.quant_reference import quant_reference
+from spikeloom.host.quantisation.quantise import DEFAULT_BITS, quantise
 from spikeloom.image import Image
 from spikeloom.params import ArrayParams
 
@@ -74,7 +74,7 @@ def sweep(network: Network, *, input: InputSpikes, labels: npt.ArrayLike | None 
     input, labels
         Sample input as for ``run``, and the right answer (a neuron of the output population) for each sample, if it is known.
     weight_bits, scale, board, params
-        As for :func:`spikeloom.host.compile.compile`; ``weight_bits``, ``scale`` and ``board`` may be several.
+        As for :func:`spikeloom.host.compiler.compile.compile`; ``weight_bits``, ``scale`` and ``board`` may be several.
     calibrate
         Whether scales are chosen on ``input``; may be both.
     output, readout

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from spikeloom.host.network import Network
-from spikeloom.host.quant_network import QuantNetwork, digit_range
-from spikeloom.host.quant_reference import QuantResult
-from spikeloom.host.sketch import Sketch
+from spikeloom.host.networks.network import Network
+from spikeloom.host.networks.sketch import Sketch
+from spikeloom.host.quantisation.quant_network import QuantNetwork, digit_range
+from spikeloom.host.quantisation.quant_reference import QuantResult
 from spikeloom.image import Image
 
 #: Every situation that a long run should meet.

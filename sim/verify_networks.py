@@ -16,14 +16,14 @@ import numpy.typing as npt
 
 from spikeloom.errors import CompileError, MachineError
 from spikeloom.events import Spikes
-from spikeloom.host.compile import compile
-from spikeloom.host.draw import random_array, random_sketch
+from spikeloom.host.compiler.compile import compile
 from spikeloom.host.driver import Driver
-from spikeloom.host.network import Network
-from spikeloom.host.quant_reference import quant_reference
-from spikeloom.host.quantise import quantise
-from spikeloom.host.reference import reference
-from spikeloom.host.sketch import Sketch, build, spikes
+from spikeloom.host.networks.draw import random_array, random_sketch
+from spikeloom.host.networks.network import Network
+from spikeloom.host.networks.reference import reference
+from spikeloom.host.networks.sketch import Sketch, build, spikes
+from spikeloom.host.quantisation.quant_reference import quant_reference
+from spikeloom.host.quantisation.quantise import quantise
 from spikeloom.image import Image
 from spikeloom.machine import Machine, Result
 from spikeloom.params import ArrayParams

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from spikeloom.host.network import Network, Population, Projection
+from spikeloom.host.networks.network import Network, Population, Projection
 from spikeloom.image import Image
 from spikeloom.memories import Memory
 from spikeloom.params import ArrayParams

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from hypothesis import strategies as st
 
 from spikeloom.events import Spikes
-from spikeloom.host.network import Network, Population, Projection
+from spikeloom.host.networks.network import Network, Population, Projection
 from spikeloom.params import ArrayParams
 
 #: One weight step, and the width of weights: −1 is the least of them, and the others stay within ±14/16.

@@ -10,8 +10,8 @@ import h5py
 import nir
 import numpy as np
 
-from spikeloom.host.network import Network
-from spikeloom.host.nir import from_nir
+from spikeloom.host.importers.nir import from_nir
+from spikeloom.host.networks.network import Network
 
 
 def lif(n: int, **changes: Any) -> nir.LIF:

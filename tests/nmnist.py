@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from spikeloom.host.network import Network
-from spikeloom.host.nir import from_nir
+from spikeloom.host.importers.nir import from_nir
+from spikeloom.host.networks.network import Network
 from tests.data import shared_data
 
 #: Steps of a recording, and the shape of one step: polarity (off, on), row, column.

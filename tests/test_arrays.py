@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from spikeloom.errors import NetworkError
-from spikeloom.host.arrays import from_arrays
-from spikeloom.host.network import Network
-from spikeloom.host.reference import reference
+from spikeloom.host.estimates.arrays import from_arrays
+from spikeloom.host.networks.network import Network
+from spikeloom.host.networks.reference import reference
 
 
 def arrays(population: dict[str, Any] | None = None, projection: dict[str, Any] | None = None, **more: Any) -> Network:

@@ -13,7 +13,7 @@ import pytest
 
 from spikeloom.errors import SpikeloomError
 from spikeloom.host.boards import Board, board, board_of, boards, named_array, read_board, synthesis
-from spikeloom.host.compile import array_of
+from spikeloom.host.compiler.compile import array_of
 from spikeloom.packets import Fault
 from spikeloom.params import PRESETS, preset
 from spikeloom.registers import REGISTERS, shape_word

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import spikeloom as sl
-from spikeloom.host.brainpy_parts import KINDS, delay_steps, refractory, synapses
+from spikeloom.host.importers.brainpy_parts import KINDS, delay_steps, refractory, synapses
 from tests.brainpy.marks import imported, needs_brainpy, nets, quiet
 from tests.brainpy.recorded import FOLDER, load
 

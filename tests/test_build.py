@@ -20,14 +20,14 @@ import pytest
 
 from spikeloom.errors import SpikeloomError
 from spikeloom.hdl.verilog import MODULE
-from spikeloom.host.arrays import from_arrays
 from spikeloom.host.boards import board, named_array
 from spikeloom.host.build.folder import OUTPUTS, sha256, write_folder
 from spikeloom.host.build.tcl import settings_text, word
 from spikeloom.host.build.verilog import in_ultra_ram, ultra_banks, wrapper_text
 from spikeloom.host.build.vivado import COMMAND, BuildError, run_vivado
 from spikeloom.host.commands.group import run as cli_run
-from spikeloom.host.compile import compile
+from spikeloom.host.compiler.compile import compile
+from spikeloom.host.estimates.arrays import from_arrays
 from spikeloom.image import Image
 from spikeloom.ip import MODULE as IP_MODULE
 from spikeloom.ip import PORTS, WRAPPER, array_params, array_text

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from spikeloom.host.compile import compile
+from spikeloom.host.compiler.compile import compile
 from spikeloom.host.driver import Driver
-from spikeloom.host.nir import from_nir
+from spikeloom.host.importers.nir import from_nir
 from spikeloom.machine import Result
 from spikeloom.sim.compiled import open_compiled
 from spikeloom.sim.golden import GoldenMachine

@@ -14,7 +14,7 @@ import pytest
 
 from spikeloom.host.commands import verify as verify_module
 from spikeloom.host.commands.group import run as run_cli
-from spikeloom.host.recording import load_result, save_result
+from spikeloom.host.networks.recording import load_result, save_result
 from tests.nir_cases import CHAIN, graph, spiking
 
 Capture = pytest.CaptureFixture[str]

@@ -11,10 +11,10 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from spikeloom.errors import CompileError
-from spikeloom.host.compile import compile
-from spikeloom.host.network import Network, Population, Projection
-from spikeloom.host.reference import reference
-from spikeloom.host.report import CompileReport
+from spikeloom.host.compiler.compile import compile
+from spikeloom.host.compiler.report import CompileReport
+from spikeloom.host.networks.network import Network, Population, Projection
+from spikeloom.host.networks.reference import reference
 from spikeloom.image import Image
 from spikeloom.params import ArrayParams, preset
 from spikeloom.sim.golden import GoldenMachine

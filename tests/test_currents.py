@@ -10,9 +10,9 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from spikeloom.errors import CompileError
-from spikeloom.host.compile import compile
-from spikeloom.host.network import Network, Population, Projection
-from spikeloom.host.reference import reference
+from spikeloom.host.compiler.compile import compile
+from spikeloom.host.networks.network import Network, Population, Projection
+from spikeloom.host.networks.reference import reference
 from spikeloom.memories import Control, Memory
 from spikeloom.params import ArrayParams
 from spikeloom.sim.golden import GoldenMachine

@@ -13,9 +13,9 @@ import pytest
 
 import spikeloom as sl
 from spikeloom.errors import InputError
-from spikeloom.host.cycle_events import Activity, at_rates
-from spikeloom.host.cycles import predict
-from spikeloom.host.estimate import energy, energy_of
+from spikeloom.host.estimates.cycle_events import Activity, at_rates
+from spikeloom.host.estimates.cycles import predict
+from spikeloom.host.estimates.estimate import energy, energy_of
 from spikeloom.sim.activity import activity
 from spikeloom.sim.compiled import open_compiled
 from tests.arrays import SQUARE, TINY, everything, sound_case

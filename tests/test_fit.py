@@ -14,10 +14,10 @@ import pytest
 
 import spikeloom as sl
 from spikeloom.errors import SpikeloomError
-from spikeloom.host import resources as model
 from spikeloom.host.boards import board, synthesis
-from spikeloom.host.fit import Point, candidates, pareto, search
-from spikeloom.host.resources import halves, resources
+from spikeloom.host.estimates import resources as model
+from spikeloom.host.estimates.fit import Point, candidates, pareto, search
+from spikeloom.host.estimates.resources import halves, resources
 from tests.nir_cases import CHAIN, graph, spiking
 from tests.test_cli import cli, cli_json
 

@@ -9,8 +9,8 @@ import pytest
 
 import spikeloom as sl
 from spikeloom.errors import CompileError, NetworkError
-from spikeloom.host.network import Network
-from spikeloom.host.population import Population
+from spikeloom.host.networks.network import Network
+from spikeloom.host.networks.population import Population
 from tests.data import shared_data
 
 

@@ -16,9 +16,9 @@ import pytest
 
 import spikeloom as sl
 from spikeloom.errors import NetworkError
-from spikeloom.host.nir import from_nir
-from spikeloom.host.profiles import PROFILES
-from spikeloom.host.reference import reference
+from spikeloom.host.importers.nir import from_nir
+from spikeloom.host.importers.profiles import PROFILES
+from spikeloom.host.networks.reference import reference
 from tests.frameworks import export
 from tests.frameworks.export import CASES, FOLDER, Case
 

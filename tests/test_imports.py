@@ -133,7 +133,7 @@ def test_commands_are_imported_by_the_command_line_alone_and_late() -> None:
 
 @pytest.mark.parametrize(("package", "source", "culprit"), [
     ("contract", "import amaranth", "amaranth"),
-    ("contract", "from spikeloom.host.network import Network", "spikeloom.host.network"),
+    ("contract", "from spikeloom.host.networks.network import Network", "spikeloom.host.networks.network"),
     ("hdl", "import numpy as np", "numpy"),
     ("hdl", "def f():\n    from spikeloom.sim.golden import GoldenMachine", "spikeloom.sim.golden"),
     ("host", "import nir", "nir"),

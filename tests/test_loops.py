@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, note, settings
 
-from spikeloom.host.compile import compile
-from spikeloom.host.network import Network
-from spikeloom.host.nir import from_nir
-from spikeloom.host.reference import reference
+from spikeloom.host.compiler.compile import compile
+from spikeloom.host.importers.nir import from_nir
+from spikeloom.host.networks.network import Network
+from spikeloom.host.networks.reference import reference
 from spikeloom.image import Image
 from spikeloom.params import ArrayParams
 from spikeloom.sim.golden import GoldenMachine

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from spikeloom.errors import NetworkError
-from spikeloom.host.discretise import Gains
-from spikeloom.host.network import Network, Population, Projection
+from spikeloom.host.networks.discretise import Gains
+from spikeloom.host.networks.network import Network, Population, Projection
 
 
 def network(**changes: Any) -> Network:

@@ -15,7 +15,7 @@ import pytest
 import spikeloom as sl
 from spikeloom import from_netx, netx_input_spikes
 from spikeloom.errors import InputError, NetworkError
-from spikeloom.host.netx_input import integrate_and_fire
+from spikeloom.host.importers.netx_input import integrate_and_fire
 from tests.data import shared_data
 from tests.netx_cases import NEURON, Array, conv, dense, loihi, write
 

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from spikeloom.host.nir_graph import read_graph
-from spikeloom.host.reference import reference
+from spikeloom.host.importers.nir_graph import read_graph
+from spikeloom.host.networks.reference import reference
 from tests.data import shared_data
 from tests.nir_cases import CHAIN, cuba, edited, ends, graph, lif, norse, replace, spiking
 

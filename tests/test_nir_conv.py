@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikeloom.errors import NetworkError
-from spikeloom.host.network import Network
-from spikeloom.host.nir_graph import Graph, Node
-from spikeloom.host.nir_linear import NODES, Map, size
+from spikeloom.host.importers.nir_graph import Graph, Node
+from spikeloom.host.importers.nir_linear import NODES, Map, size
+from spikeloom.host.networks.network import Network
 from tests.nir_cases import graph, lif, norse
 
 Floats = npt.NDArray[np.float64]
@@ -128,8 +128,8 @@ def test_maps_compose_as_matrices_in_parts_of_any_size(shapes: tuple[int, int, i
     first, second = (rng.integers(-5, 6, (b, a)) * (rng.random((b, a)) < 0.4) for a, b in itertools.pairwise(shapes))
     a, b = (Map.dense((m.shape[1],), (m.shape[0],), m.astype(np.float64)) for m in (first, second))
     for limit, dense in ((1, 0), (7, 0), (100, 0), (1, 1 << 24), (1 << 20, 0)):
-        monkeypatch.setattr("spikeloom.host.nir_linear._PRODUCTS", limit)
-        monkeypatch.setattr("spikeloom.host.nir_linear._DENSE_LIMIT", dense)
+        monkeypatch.setattr("spikeloom.host.importers.nir_linear._PRODUCTS", limit)
+        monkeypatch.setattr("spikeloom.host.importers.nir_linear._DENSE_LIMIT", dense)
         np.testing.assert_array_equal(matrix(a.then(b)), second @ first)
     np.testing.assert_array_equal(matrix(a.plus(a)), 2 * first)
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikeloom.errors import NetworkError
-from spikeloom.host.network import Network, NodeReport
-from spikeloom.host.reference import reference
+from spikeloom.host.networks.network import Network, NodeReport
+from spikeloom.host.networks.reference import reference
 from tests.nir_cases import CHAIN, cuba, ends, graph, lif, norse, spiking
 
 

@@ -9,9 +9,9 @@ import nir
 import numpy as np
 import pytest
 
-from spikeloom.host.network import Network
-from spikeloom.host.nir_graph import read_graph
-from spikeloom.host.reference import reference
+from spikeloom.host.importers.nir_graph import read_graph
+from spikeloom.host.networks.network import Network
+from spikeloom.host.networks.reference import reference
 from tests.nir_cases import norse
 from tests.nir_files import make
 

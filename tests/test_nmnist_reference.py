@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from spikeloom.host.reference import reference
+from spikeloom.host.networks.reference import reference
 from tests.nmnist import STEPS, network, recordings
 
 

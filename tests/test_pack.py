@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from spikeloom.host.compile import compile
-from spikeloom.host.network import Network, Population, Projection
+from spikeloom.host.compiler.compile import compile
+from spikeloom.host.networks.network import Network, Population, Projection
 from spikeloom.memories import Memory
 from spikeloom.params import ArrayParams
 from tests.compile_cases import DIRECT, FOLDED, dense_weights

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from spikeloom.errors import CompileError
-from spikeloom.host.compile import compile
-from spikeloom.host.network import Network, Population, Projection
-from spikeloom.host.retime import Link, retime
+from spikeloom.host.compiler.compile import compile
+from spikeloom.host.compiler.retime import Link, retime
+from spikeloom.host.networks.network import Network, Population, Projection
 from spikeloom.params import ArrayParams
 from tests.compile_cases import DIRECT, FOLDED, layers
 

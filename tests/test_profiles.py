@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from spikeloom.errors import NetworkError
-from spikeloom.host.nir import from_nir
-from spikeloom.host.profiles import PROFILES
+from spikeloom.host.importers.nir import from_nir
+from spikeloom.host.importers.profiles import PROFILES
 from tests.nir_cases import CHAIN, ends, graph, lif, spiking
 
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spikeloom.host.compile import compile
+from spikeloom.host.compiler.compile import compile
 from spikeloom.host.driver import Driver
-from spikeloom.host.network import Network, Population, Projection
+from spikeloom.host.networks.network import Network, Population, Projection
 from spikeloom.machine import Machine, Result
 from spikeloom.params import ArrayParams
 from spikeloom.sim.compiled import CompiledTransport, open_compiled

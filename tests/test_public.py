@@ -11,7 +11,7 @@ import pytest
 
 import spikeloom as sl
 from spikeloom.host.boards import board_of, synthesis
-from spikeloom.host.estimate import RAMB36_PJ, energy, images_per_second, latency_us
+from spikeloom.host.estimates.estimate import RAMB36_PJ, energy, images_per_second, latency_us
 from spikeloom.sim.open import KINDS, LATER, OnDemand
 
 

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikeloom.errors import CompileError, InputError
-from spikeloom.host.compile import fit
-from spikeloom.host.fanin import split_fan_in
-from spikeloom.host.network import Network, Population, Projection
-from spikeloom.host.quant_reference import quant_reference
-from spikeloom.host.quantise import quantise
-from spikeloom.host.reference import reference
+from spikeloom.host.compiler.compile import fit
+from spikeloom.host.compiler.fanin import split_fan_in
+from spikeloom.host.networks.network import Network, Population, Projection
+from spikeloom.host.networks.reference import reference
+from spikeloom.host.quantisation.quant_reference import quant_reference
+from spikeloom.host.quantisation.quantise import quantise
 from spikeloom.params import ArrayParams
 from spikeloom.sim.open import open
 from tests.compile_cases import DIRECT, random_network

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikeloom.errors import CompileError, InputError
-from spikeloom.host.network import Network, Population, Projection
-from spikeloom.host.quant_network import digit_range
-from spikeloom.host.quant_reference import quant_reference
-from spikeloom.host.quantise import quantise
-from spikeloom.host.quantise_report import quantisation_lines
-from spikeloom.host.quantise_scales import ScaleKind
-from spikeloom.host.reference import reference
+from spikeloom.host.networks.network import Network, Population, Projection
+from spikeloom.host.networks.reference import reference
+from spikeloom.host.quantisation.quant_network import digit_range
+from spikeloom.host.quantisation.quant_reference import quant_reference
+from spikeloom.host.quantisation.quantise import quantise
+from spikeloom.host.quantisation.report import quantisation_lines
+from spikeloom.host.quantisation.scales import ScaleKind
 from spikeloom.params import ArrayParams
 
 PARAMS = ArrayParams()

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from spikeloom.errors import InputError, NetworkError
 from spikeloom.events import Events
-from spikeloom.host.discretise import discretise
-from spikeloom.host.network import Network, Population, Projection
-from spikeloom.host.nir import from_nir
-from spikeloom.host.profiles import PROFILES
-from spikeloom.host.reference import reference
+from spikeloom.host.importers.nir import from_nir
+from spikeloom.host.importers.profiles import PROFILES
+from spikeloom.host.networks.discretise import discretise
+from spikeloom.host.networks.network import Network, Population, Projection
+from spikeloom.host.networks.reference import reference
 from tests.data import shared_data
 
 
@@ -259,8 +259,8 @@ def test_results_do_not_depend_on_batches_and_only_what_is_asked_for_is_kept(mon
     whole = reference(net, spikes, record=["b"])
     assert whole.counts["b"].min() < whole.counts["b"].max()
     for batch, events in ((1, 1 << 22), (64, 1 << 22), (1 << 17, 20_000), (1 << 17, 600)):
-        monkeypatch.setattr("spikeloom.host.reference._BATCH", batch)
-        monkeypatch.setattr("spikeloom.host.sums._EVENTS", events)
+        monkeypatch.setattr("spikeloom.host.networks.reference._BATCH", batch)
+        monkeypatch.setattr("spikeloom.host.networks.sums._EVENTS", events)
         part = reference(net, spikes, record=["b"], keep=["b"])
         assert set(part.spikes) == {"b"}
         np.testing.assert_array_equal(part.spikes["b"], whole.spikes["b"])

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from spikeloom.errors import CompileError
-from spikeloom.host.arrange import arrange, distances
 from spikeloom.host.boards import boards
-from spikeloom.host.compile import compile
-from spikeloom.host.mesh_map import mesh_text
-from spikeloom.host.network import Network, Population, Projection
-from spikeloom.host.reference import reference
-from spikeloom.host.report import CompileReport
+from spikeloom.host.compiler.arrange import arrange, distances
+from spikeloom.host.compiler.compile import compile
+from spikeloom.host.compiler.mesh_map import mesh_text
+from spikeloom.host.compiler.report import CompileReport
+from spikeloom.host.networks.network import Network, Population, Projection
+from spikeloom.host.networks.reference import reference
 from spikeloom.image import Image
 from spikeloom.params import PRESETS, ArrayParams
 from spikeloom.sim.golden import GoldenMachine

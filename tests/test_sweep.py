@@ -13,7 +13,7 @@ import pytest
 import spikeloom as sl
 from spikeloom.errors import CompileError, InputError, NetworkError
 from spikeloom.host.commands.group import run as run_cli
-from spikeloom.host.network import Population, Projection
+from spikeloom.host.networks.network import Population, Projection
 from spikeloom.host.sweep import best_measure, parse_sweep
 from tests.nir_cases import CHAIN, graph, spiking
 

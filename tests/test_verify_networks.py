@@ -13,10 +13,10 @@ import pytest
 from spikeloom.errors import CompileError, MachineError
 from spikeloom.host import executor
 from spikeloom.host.commands.verify import check, joined, spans
-from spikeloom.host.compile import compile
-from spikeloom.host.network import Network
-from spikeloom.host.quantise import quantise
-from spikeloom.host.sketch import Sketch, build, conv_matrix, convolved, spikes
+from spikeloom.host.compiler.compile import compile
+from spikeloom.host.networks.network import Network
+from spikeloom.host.networks.sketch import Sketch, build, conv_matrix, convolved, spikes
+from spikeloom.host.quantisation.quantise import quantise
 from spikeloom.image import Image
 from spikeloom.memories import Memory
 from spikeloom.params import ArrayParams
@@ -147,7 +147,7 @@ def test_what_quantisation_does_wrong_to_integers_is_found(monkeypatch: pytest.M
         first = network.projections[0]
         return quantise(replace(network, projections=(replace(first, weight=first.weight * 2), *network.projections[1:])), *rest, **options)
 
-    monkeypatch.setattr("spikeloom.host.compile.quantise", wrong)
+    monkeypatch.setattr("spikeloom.host.compiler.compile.quantise", wrong)
     monkeypatch.setattr(module, "quantise", wrong)
     image = compile(case.network, params=module.roomy(case.image.params))
     text, _, _ = check_network(replace(case, image=image), GoldenMachine(), None)

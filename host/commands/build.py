@@ -10,7 +10,7 @@ import click
 from spikeloom.errors import SpikeloomError
 from spikeloom.host.boards import Board, board, named_array
 from spikeloom.host.commands.common import FILE, chosen_array, emit, json_option, load_image, waiting
-from spikeloom.host.profiles import PROFILES, RESETS
+from spikeloom.host.importers.profiles import PROFILES, RESETS
 from spikeloom.image import Image
 from spikeloom.params import ArrayParams
 
@@ -86,7 +86,7 @@ def _what(chosen: Board, array: str | None, params_file: Path | None, network: P
             raise SpikeloomError(f"{network} was compiled for another array than --array or --params names")
         return array or _name_of(chosen, image.params), image.params, image
     from spikeloom.host.commands.network import read_network
-    from spikeloom.host.compile import compile
+    from spikeloom.host.compiler.compile import compile
     read = read_network(network, {"norm_input": None, "layer_delay": None, **options})
     image = compile(read, params=params) if params is not None else compile(read, board=chosen.name)
     return array or _name_of(chosen, image.params), image.params, image

@@ -17,11 +17,11 @@ from spikeloom.errors import SpikeloomError
 from spikeloom.events import Spikes
 from spikeloom.host.boards import Board, board_of, synthesis
 from spikeloom.host.commands.common import emit, json_option, waiting
-from spikeloom.host.compile import compile
+from spikeloom.host.compiler.compile import compile
 from spikeloom.host.digits import encode, example_file, load_digits, settings
-from spikeloom.host.estimate import Energy, energy, images_per_second, latency_us
-from spikeloom.host.nir import from_nir
-from spikeloom.host.reference import reference
+from spikeloom.host.estimates.estimate import Energy, energy, images_per_second, latency_us
+from spikeloom.host.importers.nir import from_nir
+from spikeloom.host.networks.reference import reference
 from spikeloom.image import Image
 from spikeloom.machine import Result
 
@@ -149,7 +149,7 @@ def joined(parts: list[Result]) -> Result:
 
 def draw(result: Result, spikes: Spikes, folder: Path) -> Path:
     """Write the raster of the first image; returns its path."""
-    from spikeloom.host.plot import raster
+    from spikeloom.host.compiler.plot import raster
     path = folder / "digits-raster.png"
     try:
         folder.mkdir(parents=True, exist_ok=True)

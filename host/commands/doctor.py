@@ -45,8 +45,8 @@ def doctor(context: click.Context, no_test: bool, as_json: bool) -> None:
 
 def self_test() -> dict[str, Any]:
     """A tiny random network on both machines: ``passed`` and a ``text``."""
-    from spikeloom.host.arrays import from_arrays
-    from spikeloom.host.compile import compile
+    from spikeloom.host.compiler.compile import compile
+    from spikeloom.host.estimates.arrays import from_arrays
     from spikeloom.sim.open import open
     from spikeloom.sim.verify import first_difference
     rng = np.random.default_rng(1)

@@ -10,7 +10,7 @@ import numpy as np
 
 from spikeloom.errors import SpikeloomError
 from spikeloom.host.commands.common import FILE, TARGET, emit, json_option, load_spikes, waiting
-from spikeloom.host.profiles import PROFILES, RESETS
+from spikeloom.host.importers.profiles import PROFILES, RESETS
 from spikeloom.image import Image
 
 #: Where there is no input: spikes of each input and neuron in a step, and the steps of a sample.
@@ -21,9 +21,9 @@ def estimated(image: Image, spikes: Any | None, most: int = 20) -> dict[str, Any
     """Cycles and energy of a sample as plain data, from the events of the first ``most`` samples, or where there is no input from
     drawn ones at :data:`RATE`."""
     from spikeloom.events import prepare
-    from spikeloom.host.cycle_events import Activity, at_rates
-    from spikeloom.host.cycles import predict
-    from spikeloom.host.estimate import energy_of
+    from spikeloom.host.estimates.cycle_events import Activity, at_rates
+    from spikeloom.host.estimates.cycles import predict
+    from spikeloom.host.estimates.estimate import energy_of
     from spikeloom.sim.activity import activity
     if not image.inputs:
         return {"events": "none: the image has no input"}
@@ -75,7 +75,7 @@ def fit(network: Path, board: str, weight_bits: int, input_file: Path | None, ob
     """Search arrays for a board that hold a network, and print those that nothing beats: all figures are estimates."""
     from spikeloom.host.boards import board as board_named
     from spikeloom.host.commands.network import read_network
-    from spikeloom.host.fit import draw, pareto, search, table
+    from spikeloom.host.estimates.fit import draw, pareto, search, table
     spikes = None if input_file is None else load_spikes(input_file)
     with waiting(f"Fitting {network.name} to {board}"):
         points, refused = search(read_network(network, options), board_named(board), lambda image: estimated(image, spikes, 2),

@@ -19,7 +19,7 @@ from spikeloom.host.commands.common import (
     load_spikes,
     work_options,
 )
-from spikeloom.host.profiles import PROFILES, RESETS
+from spikeloom.host.importers.profiles import PROFILES, RESETS
 
 
 @click.command("compile")
@@ -52,8 +52,8 @@ def compile_command(network: Path, weight_bits: int, scale: Any, calibrate: Path
                     params_file: Path | None, record: str, output: Path | None, sweeps: tuple[str, ...], as_json: bool,
                     **options: Any) -> None:
     """Fit the network in a .nir or .net file onto an array, and write its image; or sweep options and print what they cost."""
-    from spikeloom.host.compile import compile
-    from spikeloom.host.report import CompileReport
+    from spikeloom.host.compiler.compile import compile
+    from spikeloom.host.compiler.report import CompileReport
     if sweeps:
         from spikeloom.host.commands.sweep import run_sweep
         if output is not None or calibrate is not None:
@@ -84,7 +84,7 @@ def read_network(path: Path, options: dict[str, Any]) -> Any:
     """The network in a file: NetX by its ending, else NIR, for which the profile must be given."""
     mine = {name: options[name] for name in ("dt", "reset", "norm_input")}
     if path.suffix == ".net":
-        from spikeloom.host.netx import from_netx
+        from spikeloom.host.importers.netx import from_netx
         wrong = [name for name, value in {"profile": options["profile"], **mine}.items() if value is not None]
         if wrong:
             raise SpikeloomError(f"{path} is a NetX file, whose numbers say everything: leave out "
@@ -94,7 +94,7 @@ def read_network(path: Path, options: dict[str, Any]) -> Any:
         raise click.UsageError(f"Missing option '--profile': which framework wrote {path.name}? One of {', '.join(PROFILES)}")
     if options["layer_delay"] is not None:
         raise SpikeloomError("--layer-delay is for .net files")
-    from spikeloom.host.nir import from_nir
+    from spikeloom.host.importers.nir import from_nir
     return from_nir(path, profile=options["profile"], **mine)
 
 
@@ -106,7 +106,7 @@ def read_network(path: Path, options: dict[str, Any]) -> Any:
 def report(image: Path, picture: Path | None, input_file: Path | None, as_json: bool) -> None:
     """What the compiler did to make an image, and estimates of its cycles and energy."""
     from spikeloom.host.commands.fit import estimate_lines, estimated
-    from spikeloom.host.report import CompileReport
+    from spikeloom.host.compiler.report import CompileReport
     loaded = load_image(image)
     if picture is not None:
         CompileReport(loaded.report).save_map(picture)

@@ -26,7 +26,7 @@ from spikeloom.host.commands.common import FILE, TARGET, emit, json_option, load
 def run_command(image: Path, input_file: Path, machine: str, potentials: Any, record: tuple[str, ...], output: Path | None,
                 jobs: int | None, scheduler: str | None, as_json: bool) -> None:
     """Run an image on a machine, and record the run."""
-    from spikeloom.host.recording import save_result
+    from spikeloom.host.networks.recording import save_result
     from spikeloom.sim.many import run_many
     loaded = load_image(image)
     spikes = load_spikes(input_file)
@@ -57,7 +57,7 @@ def diff(context: click.Context, first: Path, second: Path, as_json: bool) -> No
     """Compare two recorded runs of one image; exit code 1 when they differ."""
     import dataclasses
 
-    from spikeloom.host.recording import load_result
+    from spikeloom.host.networks.recording import load_result
     from spikeloom.sim.verify import count_differences, first_difference
     ours, theirs = load_result(first), load_result(second)
     if ours.image.digest() != theirs.image.digest():

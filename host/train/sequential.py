@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom.errors import NetworkError
-from spikeloom.host.arrays import from_arrays
-from spikeloom.host.network import Network
+from spikeloom.host.estimates.arrays import from_arrays
+from spikeloom.host.networks.network import Network
 from spikeloom.host.train.layer import Layer
 
 

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from spikeloom.errors import CompileError, ImageError, InputError, MachineError, NetworkError, SpikeloomError
     from spikeloom.events import Events
-    from spikeloom.host.arrays import from_arrays
     from spikeloom.host.boards import boards
-    from spikeloom.host.brainpy_import import from_brainpy
-    from spikeloom.host.compile import compile
-    from spikeloom.host.frameworks_norse import from_norse
-    from spikeloom.host.frameworks_sinabs import from_sinabs
-    from spikeloom.host.frameworks_snntorch import from_snntorch
-    from spikeloom.host.frameworks_spikingjelly import from_spikingjelly
-    from spikeloom.host.network import Network
-    from spikeloom.host.netx import from_netx
-    from spikeloom.host.netx_input import netx_input_spikes
-    from spikeloom.host.nir import from_nir
-    from spikeloom.host.recording import load_result, save_result
-    from spikeloom.host.reference import reference
-    from spikeloom.host.report import CompileReport
+    from spikeloom.host.compiler.compile import compile
+    from spikeloom.host.compiler.report import CompileReport
+    from spikeloom.host.estimates.arrays import from_arrays
+    from spikeloom.host.importers.brainpy_import import from_brainpy
+    from spikeloom.host.importers.frameworks_norse import from_norse
+    from spikeloom.host.importers.frameworks_sinabs import from_sinabs
+    from spikeloom.host.importers.frameworks_snntorch import from_snntorch
+    from spikeloom.host.importers.frameworks_spikingjelly import from_spikingjelly
+    from spikeloom.host.importers.netx import from_netx
+    from spikeloom.host.importers.netx_input import netx_input_spikes
+    from spikeloom.host.importers.nir import from_nir
+    from spikeloom.host.networks.network import Network
+    from spikeloom.host.networks.recording import load_result, save_result
+    from spikeloom.host.networks.reference import reference
     from spikeloom.host.sweep import sweep
     from spikeloom.image import Image
     from spikeloom.machine import Machine, Result
@@ -47,21 +47,21 @@ __all__ = [
 _HOMES = {
     "spikeloom.errors": ("CompileError", "ImageError", "InputError", "MachineError", "NetworkError", "SpikeloomError"),
     "spikeloom.events": ("Events",),
-    "spikeloom.host.arrays": ("from_arrays",),
+    "spikeloom.host.estimates.arrays": ("from_arrays",),
     "spikeloom.host.boards": ("boards",),
-    "spikeloom.host.brainpy_import": ("from_brainpy",),
-    "spikeloom.host.compile": ("compile",),
-    "spikeloom.host.frameworks_norse": ("from_norse",),
-    "spikeloom.host.frameworks_sinabs": ("from_sinabs",),
-    "spikeloom.host.frameworks_snntorch": ("from_snntorch",),
-    "spikeloom.host.frameworks_spikingjelly": ("from_spikingjelly",),
-    "spikeloom.host.network": ("Network",),
-    "spikeloom.host.netx": ("from_netx",),
-    "spikeloom.host.netx_input": ("netx_input_spikes",),
-    "spikeloom.host.nir": ("from_nir",),
-    "spikeloom.host.recording": ("load_result", "save_result"),
-    "spikeloom.host.reference": ("reference",),
-    "spikeloom.host.report": ("CompileReport",),
+    "spikeloom.host.importers.brainpy_import": ("from_brainpy",),
+    "spikeloom.host.compiler.compile": ("compile",),
+    "spikeloom.host.importers.frameworks_norse": ("from_norse",),
+    "spikeloom.host.importers.frameworks_sinabs": ("from_sinabs",),
+    "spikeloom.host.importers.frameworks_snntorch": ("from_snntorch",),
+    "spikeloom.host.importers.frameworks_spikingjelly": ("from_spikingjelly",),
+    "spikeloom.host.networks.network": ("Network",),
+    "spikeloom.host.importers.netx": ("from_netx",),
+    "spikeloom.host.importers.netx_input": ("netx_input_spikes",),
+    "spikeloom.host.importers.nir": ("from_nir",),
+    "spikeloom.host.networks.recording": ("load_result", "save_result"),
+    "spikeloom.host.networks.reference": ("reference",),
+    "spikeloom.host.compiler.report": ("CompileReport",),
     "spikeloom.host.sweep": ("sweep",),
     "spikeloom.image": ("Image",),
     "spikeloom.machine": ("Machine", "Result"),

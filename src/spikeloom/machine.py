@@ -48,7 +48,7 @@ class Result:
 
     def raster(self, sample: int = 0) -> Any:
         """A matplotlib figure of the spikes of one sample."""
-        from spikeloom.host.plot import raster
+        from spikeloom.host.compiler.plot import raster
         return raster(self, sample)
 
 

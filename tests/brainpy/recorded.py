@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from spikeloom.host.network import Network, Population, Projection
+from spikeloom.host.networks.network import Network, Population, Projection
 
 FOLDER = Path(__file__).parent
 _POPULATION = ("current_gain", "second_current_gain", "membrane_gain", "input_gain", "bias", "threshold", "reset_value", "refractory")

@@ -1,0 +1,1 @@
+"""Networks in physical units, in discrete time, and their floating-point reference."""

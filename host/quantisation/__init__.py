@@ -1,0 +1,1 @@
+"""From a network in real numbers to one in integers, and a report of what that cost."""
