@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +15,7 @@ from spikeloom.host.compiler.compile import array_of
 from spikeloom.packets import Fault
 from spikeloom.params import PRESETS, preset
 from spikeloom.registers import REGISTERS, shape_word
+from tests.scripts import load_script
 
 ROOT = Path(__file__).parent.parent
 EIGHT = {"pynq_z2", "pynq_z1", "kv260", "kr260", "zcu104", "ultra96_v2", "rfsoc4x2", "zybo_z7_20"}
@@ -25,13 +24,7 @@ EIGHT = {"pynq_z2", "pynq_z1", "kv260", "kr260", "zcu104", "ultra96_v2", "rfsoc4
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
     """benchmarks/synthesis.py, as a module."""
-    spec = importlib.util.spec_from_file_location("synthesis_script", ROOT / "benchmarks" / "synthesis.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script("benchmarks/synthesis.py")
 
 
 def description(name: str = "kv260", **changes: Any) -> dict[str, Any]:

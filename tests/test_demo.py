@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +16,7 @@ import spikeloom as sl
 from spikeloom.host.commands import demo as demo_module
 from spikeloom.host.commands.group import run as run_cli
 from spikeloom.host.digits import encode, example_file, load_digits, settings
+from tests.scripts import load_script
 
 KEYS = {"accuracy_float", "accuracy_quantised", "accuracy_rtl", "images", "differing_spikes", "differing_potentials",
         "differing_counts", "compared_spikes", "compared_potentials", "compared_counts", "cycles_per_image",
@@ -34,12 +34,7 @@ def network() -> sl.Network:
 @pytest.fixture(scope="module")
 def training() -> ModuleType:
     """examples/digits/train.py as a module."""
-    spec = importlib.util.spec_from_file_location("digits_train", Path(__file__).parents[1] / "examples" / "digits" / "train.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("examples/digits/train.py")
 
 
 @given(st.lists(st.integers(0, 16), min_size=1, max_size=20), st.integers(1, 40))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import pytest
 import spikeloom as sl
 from spikeloom.host import mnist
 from tests.data import shared_data
+from tests.scripts import load_script
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "mnist"
 #: What examples/mnist/train.py printed for the committed network: right of the 2,000 test images.
@@ -89,12 +88,7 @@ def test_the_trained_network_fills_the_array_and_keeps_its_accuracy() -> None:
 
 def test_training_sees_the_bitmaps_that_the_array_sees() -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'spikeloom[train]'")
-    spec = importlib.util.spec_from_file_location("mnist_train", EXAMPLE / "train.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    module = load_script("examples/mnist/train.py")
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (5, 28, 28), np.uint8)
     pixels = torch.from_numpy(images)[:, None].float() / 255
