@@ -44,13 +44,14 @@ def convolutions(size: int, channels: int = 8) -> Network:
 
 
 def check(image: Image, network: Network) -> None:
-    """Every spike of the last map on random input is the reference's."""
+    """Every spike of the network's output on random input is the reference's."""
     spikes = np.random.default_rng(1).random((6, network.size("in"))) < 0.3
     expected = reference(network, spikes, state_bits=image.params.state_bits)
     machine = GoldenMachine(image.params)
     machine.load(image)
-    assert expected.spikes["b"].any()
-    np.testing.assert_array_equal(machine.run(spikes).spikes["b"], expected.spikes["b"])
+    output = network.outputs[0]
+    assert expected.spikes[output].any()
+    np.testing.assert_array_equal(machine.run(spikes).spikes[output], expected.spikes[output])
 
 
 def updates(image: Image) -> list[int]:
@@ -77,6 +78,18 @@ def test_speed_spreads_over_all_cores_and_changes_no_spike() -> None:
         check(image, network)
     assert [image.report["array"]["cores"][0] for image in images] == [1, 4]
     assert max(updates(images[1])) * 3 < max(updates(images[0]))
+
+
+def test_speed_cuts_dense_layers_evenly_too() -> None:
+    """Every core has a share of both layers, so that spikes of either come from all cores at once."""
+    network = layers(12, 16, 8)
+    params = dataclasses.replace(DIRECT, columns=2, rows=2)
+    images = [compile(network, params=params, objective=objective) for objective in ("cores", "speed")]  # type: ignore[arg-type]
+    check(images[1], network)
+    shares = [core["populations"] for core in images[1].report["cores"]]
+    assert len(shares) == 4
+    assert all(share == shares[0] and len(share) == 2 for share in shares)
+    assert len(images[0].report["cores"]) < 4
 
 
 def test_input_axons_that_share_words_share_a_bank() -> None:

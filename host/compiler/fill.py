@@ -24,17 +24,19 @@ class Strategy:
     """How to place: the share ``fill`` of each core's rows and axons to use at most, in how many ``regions`` (0: first fit).
 
     ``tight`` sends units to the cores that listen and to no other; ``words`` keeps a core within its synapse words (a count that
-    may be too high where several tiles share a fold).
+    may be too high where several tiles share a fold); ``even`` cuts populations that are no maps into regions too.
     """
 
     fill: float = 1.0
     tight: bool = False
     words: bool = True
     regions: int = 0
+    even: bool = False
 
     def describe(self) -> str:
         """The strategy in words."""
-        how = f"spread over {self.regions} cores, maps in regions" if self.regions else "first fit"
+        what = "populations" if self.even else "maps"
+        how = f"spread over {self.regions} cores, {what} in regions" if self.regions else "first fit"
         how += f", cores filled to at most {self.fill:.0%}" if self.fill < 1 else ""
         return how + (", packets sent to listening cores alone" if self.tight else "")
 
@@ -117,7 +119,7 @@ class Filler:
             quota = -(-int(self.demand.height.sum()) // count)
         for population in populations:
             tiles, grid = self._tiles(population), self.netlist.seats[population.name].grid
-            if self.demand.alike[tiles[0]] and len(tiles) >= count:
+            if (strategy.even or self.demand.alike[tiles[0]]) and len(tiles) >= count:
                 block = _blocks(grid, count, self.params)
                 for tile, core in zip(tiles, block.tolist(), strict=True):
                     if not self._take(plans[core], population, tile, self.demand.of(tile), strategy):

@@ -61,7 +61,7 @@ def mesh_figure(report: dict[str, Any]) -> Any:
         axis.text(x - 0.44, y - 0.43, "\n".join(shown), ha="left", va="top", fontsize=7)
     for name, colour in colours.items():
         axis.plot([], [], "s", color=colour, label=name)
-    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize="small", frameon=False)
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=3, fontsize="small", frameon=False)
     axis.set(xlim=(-0.6, columns - 0.4), ylim=(rows - 0.4, -0.6), aspect="equal", xticks=range(columns), yticks=range(rows),
              xlabel="x", ylabel="y")
     return figure

@@ -133,8 +133,9 @@ class Placer:
     def _strategies(self, objective: Objective) -> Iterator[Strategy]:
         """Ways to place, the preferred ones first."""
         if objective == "speed":
-            for tight in (False, True):
-                yield Strategy(regions=self.params.cores, tight=tight)
+            for even in (True, False):
+                for tight in (False, True):
+                    yield Strategy(regions=self.params.cores, tight=tight, even=even)
         elif self.params.lists and any(self.demand.alike[seats.first_tile] and seats.tiles > 1
                                        for seats in self.netlist.seats.values()):
             try:
