@@ -28,6 +28,7 @@ lint: build/installed-dev build/tools
 	$(BIN)/ruff check .
 	$(BIN)/mypy -p spikeloom
 	$(BIN)/mypy examples
+	$(BIN)/mypy overlay/collect.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -78,16 +79,13 @@ test-frameworks: build/installed-torch build/installed-sinabs
 test-brainpy: build/installed-brainpy build/compiler
 	build/venv-brainpy/bin/python -m pytest -n 2 tests/test_brainpy.py tests/test_brainpy_errors.py tests/test_brainpy_cuba.py
 
-# The driver on each pynq that boards have, for the Pythons that are here.
-.PHONY: test-pynq
+# The driver, the virtual board and the notebooks on each pynq that boards have; the first notebook in a browser.
+.PHONY: test-pynq test-browser
 test-pynq: build/compiler
-	for pair in python3.10=3.0.1 python3.10=3.1.2 python3.12=4.0.0; do \
-		python=$${pair%=*}; version=$${pair#*=}; venv=build/venv-pynq-$$version; \
-		if ! command -v $$python >/dev/null || ! $$python -c 'import venv' 2>/dev/null; then echo "pynq $$version skipped: no $$python here"; continue; fi; \
-		if [[ ! -e $$venv/installed ]]; then $$python -m venv $$venv; $$venv/bin/pip install --quiet -e '.[pynq,demo]' pynq==$$version $(RUNNER); \
-			touch $$venv/installed; fi; \
-		$$venv/bin/python -m pytest tests/pynq tests/test_hwh.py; \
-	done
+	tests/pynq/matrix "$(PYTHON)"
+
+test-browser: build/installed-browser
+	build/venv-browser/bin/python -m pytest -s tests/browser
 
 RUNNER := pytest pytest-timeout pytest-xdist hypothesis
 build/installed-torch: tests/frameworks/requirements.txt pyproject.toml | build/compiler
@@ -103,4 +101,11 @@ build/installed-sinabs: tests/frameworks/requirements_sinabs.txt pyproject.toml 
 build/installed-brainpy: pyproject.toml | build/compiler
 	"$(PYTHON)" -m venv build/venv-brainpy
 	build/venv-brainpy/bin/pip install --quiet -e '.[brainpy,compile,rtl]' $(RUNNER)
+	touch $@
+
+build/installed-browser: pyproject.toml | build/compiler
+	$(call need,chromium,chromium)
+	$(call need,chromedriver,chromium-driver)
+	"$(PYTHON)" -m venv build/venv-browser
+	build/venv-browser/bin/pip install --quiet -e '.[pynq,demo,notebooks]' pynq==3.1.2 jupyterlab selenium $(RUNNER)
 	touch $@

@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.fields import bits_for
+from spikeloom.hdl.ahead import Ahead
 from spikeloom.hdl.component import SHALLOW, Component, ram
 from spikeloom.hdl.layouts import StructView, spikes_layout
 from spikeloom.hdl.queue import Queue
@@ -22,7 +23,7 @@ class DelaySlots(Component):
     i : stream of :func:`spikes_layout`, in. Packets with ``delay`` > 0 (ticks after the running one); always accepted.
     o : stream of :func:`spikes_layout`, out. Packets due now.
     tick, clear : in, 1 bit. Begin the next tick; forget all packets. Both only while ``idle``.
-    idle : out, 1 bit. Nothing is due now.
+    idle : out, 1 bit. In the next cycle nothing is due.
     overflow : out, 1 bit. A packet was lost because its slot was full.
     """
 
@@ -73,7 +74,7 @@ class DelaySlots(Component):
             ready.i.valid.eq(reading), ready.i.payload.eq(read.data),
             self.o.valid.eq(ready.o.valid), self.o.payload.mask.eq(ready.o.payload.mask),
             self.o.payload.block.eq(ready.o.payload.block), ready.o.ready.eq(self.o.ready),
-            self.idle.eq((counts[now] == head) & (held == 0)),
+            self.idle.eq(Mux(self.tick, self.clear | (counts[(now + 1)[: len(now)]] == 0), (counts[now] == head) & (held == 0))),
         ]
         m.d.sync += [reading.eq(fetch), held.eq(held + fetch - (ready.o.valid & ready.o.ready))]
         with m.If(fetch):
@@ -86,13 +87,14 @@ class DelaySlots(Component):
 
 
 class BankExpander(Component):
-    """Numbers the set bits of masks: one axon a cycle, without a gap between packets that wait.
+    """Numbers the set bits of masks: one axon a cycle, without a gap between packets that wait. With nothing to do, the first axon of
+    a packet is there in the cycle after it.
 
     Members
     -------
     i : stream of (mask: block / banks bits, block), in.
     o : stream of axon numbers within the bank, out.
-    idle : out, 1 bit. Nothing waits.
+    idle : out, 1 bit. In the next cycle no axon waits: there is none, or the last one leaves.
     """
 
     i: stream.Interface
@@ -109,10 +111,10 @@ class BankExpander(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.queue = queue = Queue(self.layout, 16)
-        wiring.connect(m, wiring.flipped(self.i), queue.i)
         mask = Signal(self.width)
         block = Signal(self.params.block_bits)
         rest = Signal(self.width)
+        take = Signal()
         first = Signal(range(max(2, self.width)))
         for i in reversed(range(self.width)):
             with m.If(mask[i]):
@@ -121,28 +123,33 @@ class BankExpander(Component):
             rest.eq(mask & (mask - 1)),
             self.o.valid.eq(mask != 0),
             self.o.payload.eq(Cat(first, block) if self.width > 1 else block),
-            self.idle.eq(~queue.o.valid & (mask == 0)),
+            # A packet passes by an empty queue.
+            take.eq((mask == 0) | (self.o.ready & (rest == 0))),
+            queue.i.payload.eq(self.i.payload), queue.i.valid.eq(self.i.valid & (queue.o.valid | ~take)),
+            self.i.ready.eq(queue.i.ready), queue.o.ready.eq(take),
+            self.idle.eq(take & ~queue.o.valid & ~self.i.valid),
         ]
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += mask.eq(rest)
-        m.d.comb += queue.o.ready.eq((mask == 0) | (self.o.ready & (rest == 0)))
-        with m.If(queue.o.valid & queue.o.ready):
+        with m.If(take & queue.o.valid):
             m.d.sync += [mask.eq(queue.o.payload.mask), block.eq(queue.o.payload.block)]
+        with m.Elif(take & self.i.valid):
+            m.d.sync += [mask.eq(self.i.payload.mask), block.eq(self.i.payload.block)]
         return m
 
 
 class AxonUnit(Component):
     """Packets in, axon numbers out: axon a of the core is axon ``a // banks`` of bank ``a % banks``.
 
-    A packet for the running tick goes to the banks at once, a delayed one to its slot. One packet a cycle while the banks'
-    queues have room; each bank gets one axon a cycle.
+    A packet for the running tick goes to the banks at once, a delayed one to its slot, and one of the host for the next tick to a
+    queue. One packet a cycle while the banks' queues have room; each bank gets one axon a cycle.
 
     Members
     -------
     i : stream of :func:`spikes_layout`, in.
     o_0 … : stream of axon numbers for each bank, out.
-    tick, clear : in, 1 bit. Begin the next tick; forget waiting packets.
-    idle : out, 1 bit. Nothing is left to do in the running tick.
+    tick, clear : in, 1 bit. Begin the next tick; forget delayed packets.
+    idle : out, 1 bit. In the next cycle nothing is left to do in the running tick.
     overflow : out, 1 bit. A delayed packet was lost.
     """
 
@@ -165,22 +172,29 @@ class AxonUnit(Component):
         block = Signal(self.params.block_bits)
         valid, ready, slots_idle = Signal(), Signal(), Signal(init=1)
 
-        later = self.i.payload.delay != 0 if self.params.delays > 1 else 0
-        m.d.comb += [mask.eq(self.i.payload.mask), block.eq(self.i.payload.block), valid.eq(self.i.valid & ~later),
-                     self.i.ready.eq(ready | later)]
+        early = self.i.payload.ahead
+        later = (self.i.payload.delay != 0) & ~early if self.params.delays > 1 else 0
+        m.submodules.ahead = ahead = Ahead(self.params)
+        m.d.comb += [
+            mask.eq(self.i.payload.mask), block.eq(self.i.payload.block), valid.eq(self.i.valid & ~later & ~early),
+            self.i.ready.eq(Mux(early, ahead.i.ready, ready | later)),
+            ahead.i.payload.mask.eq(self.i.payload.mask), ahead.i.payload.block.eq(self.i.payload.block),
+            ahead.i.valid.eq(self.i.valid & early), ahead.o.ready.eq(ready & ~valid), ahead.tick.eq(self.tick),
+        ]
+        with m.If(~valid):
+            m.d.comb += [mask.eq(ahead.o.payload.mask), block.eq(ahead.o.payload.block)]
+        present = valid | ahead.o.valid
         if self.params.delays > 1:
             m.submodules.slots = slots = DelaySlots(self.params)
             m.d.comb += [
                 slots.i.payload.eq(self.i.payload), slots.i.valid.eq(self.i.valid & later),
                 slots.tick.eq(self.tick), slots.clear.eq(self.clear),
                 self.overflow.eq(slots.overflow), slots_idle.eq(slots.idle),
-                slots.o.ready.eq(ready & ~valid),
+                slots.o.ready.eq(ready & ~present),
             ]
-            with m.If(~valid):
+            with m.If(~present):
                 m.d.comb += [mask.eq(slots.o.payload.mask), block.eq(slots.o.payload.block)]
-            present = valid | slots.o.valid
-        else:
-            present = valid
+            present = present | slots.o.valid
 
         expanders = []
         for bank in range(banks):
@@ -192,7 +206,8 @@ class AxonUnit(Component):
             expanders.append(expander)
         # All banks take their part together, so one full queue holds the packet back.
         m.d.comb += [ready.eq(Cat(expander.i.ready for expander in expanders).all()),
-                     self.idle.eq(Cat(expander.idle for expander in expanders).all() & slots_idle & ~self.i.valid)]
+                     self.idle.eq(Cat(expander.idle for expander in expanders).all() & ahead.idle & slots_idle
+                                  & ~(self.i.valid & ~early))]
         return m
 
 

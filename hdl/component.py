@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from amaranth.hdl import ShapeLike
+from amaranth.hdl import Module, ShapeLike, Signal, Value
 from amaranth.lib import memory, wiring
 
 if TYPE_CHECKING:
@@ -22,3 +22,12 @@ def ram(shape: ShapeLike, depth: int, *, block: bool) -> "memory.Memory[Any, Any
     """
     return memory.Memory(shape=shape, depth=depth, init=[], attrs={"ram_style": "block" if block else "distributed"},
                          src_loc_at=1)
+
+
+def later(m: Module, value: Value, cycles: int, name: str) -> Value:
+    """The value so many cycles later."""
+    for cycle in range(cycles):
+        held = Signal(value.shape(), name=f"{name}_{cycle}")
+        m.d.sync += held.eq(value)
+        value = held
+    return value

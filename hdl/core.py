@@ -9,12 +9,12 @@ from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.access import AccessInterface, AccessUnit, forward
 from spikeloom.hdl.axons import AxonUnit
-from spikeloom.hdl.component import Component
+from spikeloom.hdl.component import Component, later
 from spikeloom.hdl.drain import Drain
 from spikeloom.hdl.issue import Issue
 from spikeloom.hdl.lanes import Lanes, Step
 from spikeloom.hdl.layouts import Kind, StructView, flit_layout, spikes_layout, tick_layout
-from spikeloom.hdl.neurons import NeuronUnit, later
+from spikeloom.hdl.neurons import NeuronUnit
 from spikeloom.hdl.spikes import SpikeUnit
 from spikeloom.hdl.synapses import Synapses
 from spikeloom.params import ArrayParams
@@ -29,7 +29,7 @@ class Core(Component):
     Members
     -------
     i, o : streams of flits, from and to the router.
-    tick : in, 1 bit. End the running tick; only while ``idle``.
+    tick : in, 1 bit. End the running tick; only while ``idle``. Packets that the host sent ahead are due from this cycle on.
     info : :func:`tick_layout`, in. About the tick that ends; holds still until the next ``tick``.
     clear : in, 1 bit. Forget sums and waiting packets; only while ``idle``.
     idle : out, 1 bit. Nothing is left to do but to wait for packets.
@@ -49,8 +49,10 @@ class Core(Component):
     def __init__(self, params: ArrayParams) -> None:
         self.params = params
         flit = stream.Signature(flit_layout(params))
-        super().__init__({"i": In(flit), "o": Out(flit), "tick": In(1), "info": In(tick_layout(params)), "clear": In(1),
-                          "idle": Out(1), "reads": Out(range(params.banks + 1)), "faults": Out(3)})
+        super().__init__({
+            "i": In(flit), "o": Out(flit), "tick": In(1), "info": In(tick_layout(params)), "clear": In(1),
+            "idle": Out(1, init=1),  # type: ignore[call-arg]  # the stubs know the older name `reset` only
+            "reads": Out(range(params.banks + 1)), "faults": Out(3)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -83,7 +85,7 @@ class Core(Component):
             issue.swap.eq(self.tick), issue.load.eq(drain.load), issue.load_fold.eq(drain.fold), drain.granted.eq(issue.granted),
             synapses.fire.eq(issue.fire), self.reads.eq(sum(issue.fire)),
             lanes.step.eq(Step(step)), lanes.fold.eq(fold), lanes.sums.eq(synapses.sums), lanes.clear.eq(self.clear),
-            lanes.shift.eq(drain.shift), drain.row.eq(lanes.row),
+            lanes.index.eq(drain.index), drain.row.eq(lanes.row),
         ]
 
         # The drain to the neurons to the spikes.
@@ -91,7 +93,7 @@ class Core(Component):
             drain.start.eq(self.tick), drain.loaded.eq(lanes.step == (Step.SWAP if params.folds == 1 else Step.LOAD)),
             drain.enable.eq(neurons.enable),
             neurons.valid.eq(drain.valid), neurons.number.eq(drain.number), neurons.sums.eq(drain.sums),
-            neurons.tick.eq(self.info), spikes.end.eq(self.info.end),
+            neurons.tick.eq(self.info), spikes.end.eq(self.info.end), spikes.more.eq(~drain.idle | ~neurons.idle),
         ]
         if params.currents > 1:
             m.d.comb += neurons.second_sums.eq(drain.second_sums)
@@ -113,9 +115,8 @@ class Core(Component):
             forward(m, access.bus, owner)
         m.d.comb += access.bus.value.eq(reduce(or_, [owner.value for owner in owners]))
 
-        starting = Signal()
-        m.d.sync += starting.eq(self.tick)
+        # Each part says whether it will have something to do in the next cycle; a packet under way between them is with one of both.
         parts = (axons.idle, issue.idle, drain.idle, neurons.idle, spikes.idle, access.idle)
-        m.d.comb += [self.idle.eq(Cat(parts).all() & ~starting),
-                     self.faults.eq(Cat(access.fault, axons.overflow, neurons.overflow))]
+        m.d.sync += self.idle.eq(Cat(parts).all())
+        m.d.comb += [self.faults.eq(Cat(access.fault, axons.overflow, neurons.overflow))]
         return m

@@ -1,12 +1,13 @@
 """The drain: walks the shadow accumulators row by row and joins the slices of each neuron."""
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.fields import bits_for
 from spikeloom.hdl.access import AccessBus, AccessInterface
-from spikeloom.hdl.component import Component
+from spikeloom.hdl.component import Component, later
+from spikeloom.hdl.lanes import Lanes
 from spikeloom.hdl.layouts import ArrayView
 from spikeloom.memories import Control, Memory, controls
 from spikeloom.params import ArrayParams
@@ -16,21 +17,21 @@ class Drain(Component):
     """After each tick: for every fold in use, for every group, ``sum = Σ_i row_i · 2^(W·(slices−1−i))``; in a core whose neurons
     have two currents, one sum for each, the first current's rows first.
 
-    A row of lanes a cycle while ``enable``, so a row of neurons every ``slices`` cycles, or twice as many; a fold takes a few
-    more for its LOAD. It owns the CONTROL memory: slices, groups and folds in use, and currents.
+    A row of lanes a cycle while ``enable``, so a row of neurons every ``slices`` cycles, or twice as many; a fold takes a few more
+    for its LOAD. It owns the CONTROL memory: slices, groups and folds in use, and currents.
 
     Members
     -------
     start : in, 1 bit. A tick has ended.
     load, fold : out. Ask for a LOAD of this fold; held until
     granted : in, 1 bit. The LOAD was sent on its way.
-    loaded : in, 1 bit. The lanes show the first row from the next cycle on.
-    row : in, array of signed lane sums.
-    shift : out, 1 bit. Take the next row.
+    loaded : in, 1 bit. The lanes can be asked for rows from the next cycle on.
+    index : out. Row of lanes to show;
+    row : in, array of signed lane sums. The row asked for ``Lanes.ROW_LATENCY`` cycles ago.
     enable : in, 1 bit. Whoever takes the sums has room.
     valid, number, sums : out. A row of neurons, for one cycle: its number, and its joined sums.
     second_sums : out, where neurons may have two currents. The sums of the second, 0 in a core with one.
-    idle : out, 1 bit. Nothing is left to drain.
+    idle : out, 1 bit. In the next cycle nothing is left to drain.
     bus : :class:`AccessBus`, in. Serves CONTROL.
     """
 
@@ -39,8 +40,8 @@ class Drain(Component):
     fold: Signal
     granted: Signal
     loaded: Signal
+    index: Signal
     row: ArrayView
-    shift: Signal
     enable: Signal
     valid: Signal
     number: Signal
@@ -49,6 +50,9 @@ class Drain(Component):
     idle: Signal
     bus: AccessInterface
 
+    #: Cycles from ``enable`` to the ``valid`` that comes of it.
+    LATENCY = Lanes.ROW_LATENCY + 1
+
     def __init__(self, params: ArrayParams) -> None:
         self.params = params
         per_row = params.neurons_per_cycle
@@ -56,8 +60,8 @@ class Drain(Component):
         second = {} if params.currents < 2 else {"second_sums": sums}
         super().__init__({
             "start": In(1), "load": Out(1), "fold": Out(bits_for(params.folds)), "granted": In(1), "loaded": In(1),
-            "row": In(data.ArrayLayout(signed(params.accumulator_bits), per_row)), "shift": Out(1), "enable": In(1),
-            "valid": Out(1), "number": Out(bits_for(params.neuron_rows)),
+            "index": Out(range(params.lane_rows)), "row": In(data.ArrayLayout(signed(params.accumulator_bits), per_row)),
+            "enable": In(1), "valid": Out(1), "number": Out(bits_for(params.neuron_rows)),
             "sums": sums, **second, "idle": Out(1), "bus": In(AccessBus())})
 
     def elaborate(self, platform: object) -> Module:
@@ -75,49 +79,59 @@ class Drain(Component):
                 with m.If(self.bus.write):
                     m.d.sync += register.eq(self.bus.data)
 
+        # Rows are asked for in order. What is to become of each goes along until the lanes show it.
         slice_, group, number = Signal.like(slices), Signal.like(groups), Signal.like(self.number)
-        joined = [Signal(signed(params.sum_bits), name=f"joined_{c}") for c in range(params.neurons_per_cycle)]
-        whole = slice_ + 1 >= slices  # the sum of the current at hand,
-        second = Signal()             # which is the second
+        asked, second, begins, busy = Signal(), Signal(), Signal(), Signal(init=1)
+        m.d.comb += begins.eq(self.start & (folds != 0) & (groups != 0))
+        whole = slice_ + 1 >= slices  # the sum of the current at hand
         ended = whole if params.currents < 2 else whole & (second | (currents != 2))
-        m.d.sync += self.valid.eq(0)
-        with m.FSM():
+        with m.FSM() as machine:
             with m.State("IDLE"):
-                m.d.comb += self.idle.eq(1)
-                m.d.sync += [self.fold.eq(0), number.eq(0), group.eq(0), slice_.eq(0)]
-                with m.If(self.start & (folds != 0) & (groups != 0)):
+                m.d.sync += [self.fold.eq(0), number.eq(0), group.eq(0), slice_.eq(0), self.index.eq(0)]
+                with m.If(begins):
                     m.next = "REQUEST" if params.folds > 1 else "WAIT"
             with m.State("REQUEST"):
                 m.d.comb += self.load.eq(1)
+                m.d.sync += self.index.eq(0)
                 with m.If(self.granted):
                     m.next = "WAIT"
             with m.State("WAIT"), m.If(self.loaded):
-                m.next = "JOIN"
-            with m.State("JOIN"), m.If(self.enable):
-                m.d.comb += self.shift.eq(1)
-                for column, total in enumerate(joined):
-                    above = Mux(slice_ == 0, 0, total << params.weight_bits)
-                    m.d.sync += total.eq(above + self.row[column])
-                m.d.sync += slice_.eq(slice_ + 1)
+                m.next = "ASK"
+            with m.State("ASK"), m.If(self.enable):
+                m.d.comb += asked.eq(1)
+                m.d.sync += [self.index.eq(self.index + 1), slice_.eq(Mux(whole, 0, slice_ + 1))]
+                if params.currents > 1:
+                    m.d.sync += second.eq(Mux(whole, ~ended, second))
                 with m.If(ended):
-                    m.d.sync += [slice_.eq(0), self.valid.eq(1), self.number.eq(number), number.eq(number + 1),
-                                 group.eq(group + 1)]
+                    m.d.sync += [number.eq(number + 1), group.eq(group + 1)]
                     with m.If(group + 1 >= groups):
                         m.d.sync += [group.eq(0), self.fold.eq(self.fold + 1)]
                         with m.If(self.fold + 1 >= folds):
                             m.next = "IDLE"
                         with m.Elif(params.folds > 1):
                             m.next = "REQUEST"
-        if params.currents < 2:
-            m.d.comb += [self.sums[column].eq(total) for column, total in enumerate(joined)]
-            return m
+            m.d.comb += busy.eq(~machine.ongoing("IDLE"))
+        steps: list[Value] = [Cat(asked, slice_ == 0, second, asked & ended)]
+        for cycle in range(Lanes.ROW_LATENCY):
+            steps.append(later(m, steps[-1], 1, f"step_{cycle}"))
+        m.d.comb += [self.idle.eq(~(busy | begins | Cat(step[0] for step in steps[1:]).any())),
+                     self.number.eq(later(m, number, Lanes.ROW_LATENCY + 1, "number"))]
+        self._join(m, steps[-1], currents)
+        return m
 
-        with m.If(self.shift & whole):
-            m.d.sync += [slice_.eq(0), second.eq(~ended)]
-        for column, total in enumerate(joined):
+    def _join(self, m: Module, step: Value, currents: Signal) -> None:
+        """Add the row that the lanes show, as ``step`` says: there is one, begin a sum, that of the second current, end a row."""
+        there, begin, second, ended = step
+        m.d.sync += self.valid.eq(ended)
+        for column in range(self.params.neurons_per_cycle):
+            total = Signal(signed(self.params.sum_bits), name=f"joined_{column}")
+            with m.If(there):
+                m.d.sync += total.eq(Mux(begin, 0, total << self.params.weight_bits) + self.row[column])
+            if self.params.currents < 2:
+                m.d.comb += self.sums[column].eq(total)
+                continue
             first = Signal.like(total, name=f"first_{column}")  # the sum of the first current, while the second is joined
-            with m.If(self.shift & second & (slice_ == 0)):
+            with m.If(there & second & begin):
                 m.d.sync += first.eq(total)
             m.d.comb += [self.sums[column].eq(Mux(currents == 2, first, total)),
                          self.second_sums[column].eq(Mux(currents == 2, total, 0))]
-        return m

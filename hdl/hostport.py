@@ -7,7 +7,9 @@ from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from spikeloom.hdl.ahead import AHEAD
 from spikeloom.hdl.answers import WORD, Answers
+from spikeloom.hdl.commands import inside, known, offer
 from spikeloom.hdl.component import Component
 from spikeloom.hdl.layouts import (
     COUNT_BITS,
@@ -28,13 +30,13 @@ class HostPort(Component):
     """The two 64-bit streams of :mod:`spikeloom.packets`, up to one word a cycle each, in front of the mesh.
 
     Commands are done in order. SPIKES and WRITE go into the mesh at once; TICK, READ, RESET, ECHO and the end of a packet wait
-    until the array is quiet. Then a MARK that is due goes out first.
+    until the array is quiet. Then a MARK that is due goes out first. While a TICK waits, some SPIKES behind it go ahead.
 
     Members
     -------
     i, o : streams of :data:`WORD`, from and to the host.
     mesh_i, mesh_o : streams of flits, to and from the mesh.
-    tick, info, clear : out; idle, core_faults : in. As in :class:`spikeloom.hdl.mesh.Mesh`.
+    tick, info, clear : out; idle, resting, core_faults : in. As in :class:`spikeloom.hdl.mesh.Mesh`.
     forget : in, 1 bit. Clear the sticky faults.
     faults : out, a sticky bit for each :class:`Fault`.
     busy : out, 1 bit. Something is under way.
@@ -50,6 +52,7 @@ class HostPort(Component):
     info: StructView
     clear: Signal
     idle: Signal
+    resting: Signal
     core_faults: Signal
     forget: Signal
     faults: Signal
@@ -63,7 +66,7 @@ class HostPort(Component):
         flit = stream.Signature(flit_layout(params))
         super().__init__({
             "i": In(stream.Signature(WORD)), "o": Out(stream.Signature(WORD)), "mesh_i": Out(flit), "mesh_o": In(flit),
-            "tick": Out(1), "info": Out(tick_layout(params)), "clear": Out(1), "idle": In(1), "core_faults": In(3),
+            "tick": Out(1), "info": Out(tick_layout(params)), "clear": Out(1), "idle": In(1), "resting": In(1), "core_faults": In(3),
             "forget": In(1), "faults": Out(len(Fault)), "busy": Out(1), "took_spikes": Out(1), "gave_spikes": Out(1),
             "stalled": Out(1)})
 
@@ -77,6 +80,7 @@ class HostPort(Component):
         self.clock, self.ticks, self.mark_due = Signal(32), Signal(16), Signal()
         self.phase, self.age, self.fresh = Signal.like(self.info.phase), Signal.like(self.info.age), Signal(init=1)
         self.opcode, self.last, self.left = Signal(4), Signal(), Signal(32)
+        self.ahead = Signal(range(AHEAD + 1))  # packets sent for the tick that the TICK at hand begins
         self.access = struct_signal(struct(COMMANDS[Command.WRITE]))
         m.d.comb += [
             self.raised.eq(self.own_faults | self.core_faults[0] << Fault.ADDRESS | self.core_faults[1] << Fault.DELAY
@@ -131,22 +135,6 @@ class HostPort(Component):
         with m.Elif(self.idle):
             then()
 
-    def _flit(self, m: Module, kind: Kind, payload: Value, target: StructView, single: bool = False) -> None:
-        """Offer a flit to the mesh, for the command's rectangle or for its first core."""
-        flit = self.mesh_i.payload
-        m.d.comb += [self.mesh_i.valid.eq(1), flit.kind.eq(kind), flit.payload.eq(payload), flit.target.x0.eq(target.x0),
-                     flit.target.x1.eq(target.x0 if single else target.x1), flit.target.y0.eq(target.y0),
-                     flit.target.y1.eq(target.y0 if single else target.y1)]
-
-    def _inside(self, target: StructView, single: bool = False) -> Value:
-        """Whether the rectangle, or its first core, is one of the mesh."""
-        first: Value = (target.x0 < self.params.columns) & (target.y0 < self.params.rows)
-        if single:
-            return first
-        whole: Value = first & (target.x1 < self.params.columns) & (target.y1 < self.params.rows) \
-            & (target.x0 <= target.x1) & (target.y0 <= target.y1)
-        return whole
-
     # The states.
 
     def _parse(self, m: Module) -> None:
@@ -175,7 +163,7 @@ class HostPort(Component):
                     read = command[Command.READ]
                     m.d.comb += take.eq(1)
                     m.d.sync += [self.access.eq(read), self.left.eq(read.count)]
-                    with m.If(~self._inside(read, single=True)):
+                    with m.If(~inside(self.params, read, single=True)):
                         m.d.comb += self.own_faults[Fault.TARGET].eq(1)
                         m.next = "FILL"
                     with m.Elif(read.count == 0):
@@ -195,24 +183,27 @@ class HostPort(Component):
 
     def _parse_spikes(self, m: Module) -> None:
         take, last, spikes = self.i.ready, self.i.payload.last, self.command[Command.SPIKES]
-        payload = struct_signal(spikes_layout(self.params))
-        m.d.comb += [payload.mask.eq(spikes.mask), payload.block.eq(spikes.block)]
-        inside = self._inside(spikes)
-        known = (spikes.block < self.params.axon_blocks) & (spikes.mask[self.params.block:] == 0)
-        with m.If(inside & known):
-            self._flit(m, Kind.SPIKES, payload.as_value(), spikes)
-            m.d.comb += [take.eq(self.mesh_i.ready), self.took_spikes.eq(take)]
+        there = inside(self.params, spikes)
+        with m.If(there & known(self.params, spikes)):
+            self._pass_spikes(m, spikes)
         with m.Else():
-            m.d.comb += [take.eq(1), self.own_faults[Fault.TARGET].eq(~inside), self.own_faults[Fault.BLOCK].eq(inside)]
+            m.d.comb += [take.eq(1), self.own_faults[Fault.TARGET].eq(~there), self.own_faults[Fault.BLOCK].eq(there)]
         with m.If(take):
             self._proceed(m, last)
+
+    def _pass_spikes(self, m: Module, spikes: StructView, ahead: int = 0) -> None:
+        """Offer the SPIKES word to the mesh."""
+        payload = struct_signal(spikes_layout(self.params), name="ahead" if ahead else "spikes")
+        m.d.comb += [payload.mask.eq(spikes.mask), payload.block.eq(spikes.block), payload.ahead.eq(ahead),
+                     self.i.ready.eq(self.mesh_i.ready), self.took_spikes.eq(self.i.ready)]
+        offer(m, self.mesh_i, Kind.SPIKES, payload.as_value(), spikes)
 
     def _parse_write(self, m: Module) -> None:
         take, last, write = self.i.ready, self.i.payload.last, self.command[Command.WRITE]
         place = struct_signal(address_layout())
         m.d.comb += [place.memory.eq(write.memory), place.address.eq(write.address)]
         m.d.sync += [self.access.eq(write), self.left.eq(write.count)]
-        with m.If(self._inside(write)):
+        with m.If(inside(self.params, write)):
             self._when_quiet(m, lambda: self._begin_write(m, place, write))
         with m.Else():
             m.d.comb += [take.eq(1), self.own_faults[Fault.TARGET].eq(1)]
@@ -225,15 +216,15 @@ class HostPort(Component):
 
     def _begin_write(self, m: Module, place: StructView, write: StructView) -> None:
         """Say where, in a quiet array: an update that still runs would write the same memories."""
-        self._flit(m, Kind.ADDRESS, place.as_value(), write)
+        offer(m, self.mesh_i, Kind.ADDRESS, place.as_value(), write)
         m.d.comb += self.i.ready.eq(self.mesh_i.ready)
 
     def _write(self, m: Module) -> None:
         """One data word after another; those for a rectangle outside the mesh are dropped, its fault was raised."""
         take, last = self.i.ready, self.i.payload.last
         with m.If(self.i.valid):
-            with m.If(self._inside(self.access)):
-                self._flit(m, Kind.DATA, self.i.payload.data, self.access)
+            with m.If(inside(self.params, self.access)):
+                offer(m, self.mesh_i, Kind.DATA, self.i.payload.data, self.access)
                 m.d.comb += take.eq(self.mesh_i.ready)
             with m.Else():
                 m.d.comb += take.eq(1)
@@ -256,24 +247,31 @@ class HostPort(Component):
             with m.Elif(~self.age.all()):
                 m.d.sync += self.age.eq(self.age + 1)
             with m.If(over):
-                m.d.sync += self.mark_due.eq(command.mark)
+                m.d.sync += [self.mark_due.eq(command.mark), self.ahead.eq(0)]
                 self._proceed(m, self.last)
 
         self._when_quiet(m, advance)
+        # The spikes behind this command are for the tick that it begins. Once the cores rest, nothing may keep the mesh from it.
+        spikes = self.command[Command.SPIKES]
+        with m.If(self.i.valid & ~self.i.payload.last & ~self.last & (spikes.opcode == Command.SPIKES) & (self.left == 1)
+                  & (self.ahead != AHEAD) & ~self.resting & inside(self.params, spikes) & known(self.params, spikes)):
+            self._pass_spikes(m, spikes, ahead=1)
+            with m.If(self.i.ready):
+                m.d.sync += self.ahead.eq(self.ahead + 1)
 
     def _read(self, m: Module) -> None:
         place = struct_signal(address_layout(), name="read_place")
         m.d.comb += [place.memory.eq(self.access.memory), place.address.eq(self.access.address)]
 
         def ask() -> None:
-            self._flit(m, Kind.ADDRESS, place.as_value(), self.access, single=True)
+            offer(m, self.mesh_i, Kind.ADDRESS, place.as_value(), self.access, single=True)
             with m.If(self.mesh_i.ready):
                 m.next = "READ_COUNT"
 
         self._when_quiet(m, ask)
 
     def _read_count(self, m: Module) -> None:
-        self._flit(m, Kind.READ, self.left[:COUNT_BITS], self.access, single=True)
+        offer(m, self.mesh_i, Kind.READ, self.left[:COUNT_BITS], self.access, single=True)
         with m.If(self.mesh_i.ready):
             m.next = "READING"
 

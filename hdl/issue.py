@@ -32,7 +32,7 @@ class Issue(Component):
     granted : out, 1 bit. which happens in this cycle.
     fire, word_0 … : out. To the synapse memory.
     step, fold : out. To the lanes, at the time of ``fire``.
-    idle : out, 1 bit. No axon waits.
+    idle : out, 1 bit. In the next cycle no entry waits, as long as no axon does.
     bus : :class:`AccessBus`, in. Serves AXONS and ENTRIES where there are lists.
     """
 
@@ -70,13 +70,11 @@ class Issue(Component):
         return m
 
     def _direct(self, m: Module) -> None:
-        waiting = []
+        m.d.comb += self.idle.eq(1)
         for bank in range(self.params.banks):
             axon = getattr(self, f"i_{bank}")
-            waiting.append(axon.valid)
             m.d.comb += [axon.ready.eq(~self.swap & ~self.load), getattr(self, f"word_{bank}").eq(axon.payload),
                          self.fire[bank].eq(axon.valid & axon.ready)]
-        m.d.comb += self.idle.eq(~Cat(waiting).any())
 
     def _lists(self, m: Module) -> None:
         specs = memory_specs(self.params)

@@ -25,43 +25,59 @@ class Lanes(Component):
 
     ``active[fold][lane] += sums[lane]`` for each ADD. With one fold the active copy is a register and the drain register is the
     shadow, so SWAP loads as well; with more folds both copies lie in LUT-RAM, which gives up one cycle for each LOAD.
-    The drain register shows its lowest ``neurons_per_cycle`` lanes and moves down by as many with ``shift``.
+    The drain register is read row by row.
 
     Members
     -------
     step, fold : in. What to do with the ``sums`` of this cycle.
     sums : in, array of signed sums a lane.
     clear : in, 1 bit. Forget all sums.
-    shift : in, 1 bit. Move the drain register to the next row.
-    row : out, array of ``neurons_per_cycle`` signed sums. Shows the first row in the cycle after LOAD (with one fold: SWAP).
+    index : in. Row of the drain register to show; it holds the fold from the cycle after LOAD on (with one fold: SWAP).
+    row : out, array of ``neurons_per_cycle`` signed sums. The row asked for ``ROW_LATENCY`` cycles ago.
     """
 
     step: "enum.EnumView[Step]"
     fold: Signal
     sums: ArrayView
     clear: Signal
-    shift: Signal
+    index: Signal
     row: ArrayView
+
+    #: Cycles from ``index`` to ``row``.
+    ROW_LATENCY = 2
 
     def __init__(self, params: ArrayParams) -> None:
         self.params = params
         accumulator = signed(params.accumulator_bits)
         super().__init__({"step": In(Step), "fold": In(bits_for(params.folds)),
-                          "sums": In(data.ArrayLayout(sum_shape(params), params.lanes)), "clear": In(1), "shift": In(1),
+                          "sums": In(data.ArrayLayout(sum_shape(params), params.lanes)), "clear": In(1),
+                          "index": In(range(params.lane_rows)),
                           "row": Out(data.ArrayLayout(accumulator, params.neurons_per_cycle))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        bits, lanes, per_row = self.params.accumulator_bits, self.params.lanes, self.params.neurons_per_cycle
-        drain = Signal(lanes * bits)
-        m.d.comb += self.row.as_value().eq(drain[: per_row * bits])
-        with m.If(self.shift):
-            m.d.sync += drain.eq(drain[per_row * bits:])
+        drain = Signal(self.params.lanes * self.params.accumulator_bits)
         if self.params.folds == 1:
             self._registers(m, drain)
         else:
             self._memory(m, drain)
+        self._row(m, drain)
         return m
+
+    def _row(self, m: Module, drain: Signal) -> None:
+        """One of four rows, then one of these: two multiplexers a bit where a shift register would take one a lane and bit."""
+        width = self.params.neurons_per_cycle * self.params.accumulator_bits
+        quarter, which = self.index[:2], Signal(range(-(-self.params.lane_rows // 4)))
+        m.d.sync += which.eq(self.index[2:])
+        chosen = []
+        for first in range(0, len(drain), 4 * width):
+            four = drain[first: first + 4 * width]
+            chosen.append(Signal(width, name=f"four_{first // width}"))
+            m.d.sync += chosen[-1].eq(four.word_select(quarter, width))
+        with m.Switch(which):
+            for number, rows in enumerate(chosen):
+                with m.Case(number):
+                    m.d.sync += self.row.as_value().eq(rows)
 
     def _registers(self, m: Module, drain: Signal) -> None:
         active = [Signal(signed(self.params.accumulator_bits), name=f"active_{lane}") for lane in range(self.params.lanes)]

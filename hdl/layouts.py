@@ -43,8 +43,9 @@ class Kind(enum.Enum, shape=2):
 
 
 def spikes_layout(params: ArrayParams) -> data.StructLayout:
-    """Axons ``block * params.block + i`` for each bit i of the mask; ``delay`` is stored less one."""
-    return data.StructLayout({"mask": params.block, "block": params.block_bits, "delay": params.delay_bits})
+    """Axons ``block * params.block + i`` for each bit i of the mask; ``delay`` is stored less one. ``ahead``: of the host, for the tick
+    that begins next."""
+    return data.StructLayout({"mask": params.block, "block": params.block_bits, "delay": params.delay_bits, "ahead": 1})
 
 
 def address_layout() -> data.StructLayout:

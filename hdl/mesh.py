@@ -22,7 +22,8 @@ class Mesh(Component):
     i, o : streams of flits, from and to the host.
     tick, clear : in, 1 bit. As for a core.
     info : :func:`tick_layout`, in. About the tick that ends, at the time of ``tick``.
-    idle : out, 1 bit. A cycle ago nothing was under way anywhere, nor did anything come in.
+    idle : out, 1 bit. Nothing is under way anywhere, nor did anything come in a cycle ago.
+    resting : out, 1 bit. No core has anything to do; packets may still be on their way.
     reads : out. Synapse words read a cycle ago, over all cores.
     faults : out, 3 bits. As for a core, of any core, a cycle ago.
     """
@@ -33,6 +34,7 @@ class Mesh(Component):
     info: StructView
     clear: Signal
     idle: Signal
+    resting: Signal
     reads: Signal
     faults: Signal
 
@@ -41,8 +43,7 @@ class Mesh(Component):
         flit = stream.Signature(flit_layout(params))
         super().__init__({
             "i": In(flit), "o": Out(flit), "tick": In(1), "info": In(tick_layout(params)), "clear": In(1),
-            "idle": Out(1, init=1),  # type: ignore[call-arg]  # the stubs know the older name `reset` only
-            "reads": Out(range(params.cores * params.banks + 1)), "faults": Out(3)})
+            "idle": Out(1), "resting": Out(1), "reads": Out(range(params.cores * params.banks + 1)), "faults": Out(3)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -74,9 +75,10 @@ class Mesh(Component):
         wiring.connect(m, wiring.flipped(self.i), routers[0, 0].i_west)
         wiring.connect(m, routers[0, 0].o_west, wiring.flipped(self.o))
 
-        quiet = Cat([core.idle for core in cores] + [router.idle for router in routers.values()]).all()
+        # The cores' and routers' own are registers, so this is the one level of logic between them and the next tick.
+        m.d.comb += [self.resting.eq(Cat(core.idle for core in cores).all()),
+                     self.idle.eq(self.resting & Cat(router.idle for router in routers.values()).all() & ~(tick | clear))]
         m.d.sync += [
-            self.idle.eq(quiet & ~(self.i.valid | self.tick | tick | self.clear | clear)),
             self.reads.eq(sum(core.reads for core in cores)),
             self.faults.eq(reduce(or_, [core.faults for core in cores])),
         ]

@@ -9,7 +9,8 @@ from amaranth.lib.wiring import In, Out
 
 from spikeloom.fields import bits_for
 from spikeloom.hdl.access import AccessBus, AccessInterface, forward
-from spikeloom.hdl.component import Component
+from spikeloom.hdl.component import Component, later
+from spikeloom.hdl.drain import Drain
 from spikeloom.hdl.layouts import ArrayView, StructView, row_layout, tick_layout
 from spikeloom.hdl.neuron_memory import CONSTANTS, NeuronMemory
 from spikeloom.hdl.queue import Queue
@@ -20,18 +21,15 @@ from spikeloom.params import ArrayParams
 ROWS = 16
 
 
-def later(m: Module, value: Value, cycles: int, name: str) -> Value:
-    """The value so many cycles later."""
-    for cycle in range(cycles):
-        held = Signal(value.shape(), name=f"{name}_{cycle}")
-        m.d.sync += held.eq(value)
-        value = held
-    return value
+def gained(m: Module, value: Value, gain: Value, addend: Value, fraction: int, name: str) -> Value:
+    """``rtz(value · gain / 2**fraction) + addend``, for gain ≥ 0, two cycles later: as a DSP block does it, with a register before
+    the multiplier's adder and one behind it.
 
-
-def scaled(product: Value, fraction: int) -> tuple[Value, Value]:
-    """A product over ``2**fraction``, toward zero: the floor, and the 1 that a negative one with a remainder still needs."""
-    return product >> fraction, (product < 0) & product[:fraction].any()
+    Toward zero is the floor once a negative product has ``2**fraction - 1`` added; where gain makes it 0, the floor drops that too.
+    """
+    product = later(m, value * Cat(gain, Const(0, 1)).as_signed(), 1, f"{name}_product")
+    added = later(m, Cat((value < 0).replicate(fraction), addend).as_signed(), 1, f"{name}_addend")
+    return later(m, product + added, 1, f"{name}_sum") >> fraction
 
 
 def fits(value: Value, bits: int) -> Value:
@@ -58,7 +56,7 @@ class NeuronUnit(Component):
     valid, number, sums : in. A row of neurons and what its synapses add.
     second_sums : in, where neurons may have two currents. What they add to the second.
     tick : :func:`tick_layout`, in. Holds still from the first row to the last.
-    enable : out, 1 bit. A row may come in the next cycle.
+    enable : out, 1 bit. A row may come in ``Drain.LATENCY`` cycles.
     o : stream of :func:`row_layout`, out.
     idle : out, 1 bit. Nothing is inside.
     overflow : out, 1 bit. A synaptic current left its width.
@@ -102,7 +100,7 @@ class NeuronUnit(Component):
             m.submodules[f"memory_{column}"] = store = NeuronMemory(self.params, column)
             # State and class are read first, the bias before it is added, threshold and reset before they are compared.
             states = state_memories(self.params)
-            reads = dict.fromkeys((*states, Memory.NEURON_CLASS), 0) | {Memory.BIAS: 2} | dict.fromkeys(
+            reads = dict.fromkeys((*states, Memory.NEURON_CLASS), 0) | {Memory.BIAS: 1} | dict.fromkeys(
                 (Memory.THRESHOLD, Memory.RESET), 4)
             for kind in states + CONSTANTS:
                 name, stage = kind.name.lower(), reads[kind]
@@ -117,8 +115,8 @@ class NeuronUnit(Component):
         m.d.comb += [
             self.bus.value.eq(reduce(or_, values)), self.overflow.eq(Cat(overflows).any()),
             row.row.eq(number[-1]), queue.i.valid.eq(valid[-1] & (row.spikes.any() | row.open.any())),
-            # A row may be on its way from the drain when `enable` falls.
-            self.enable.eq(inside < ROWS - 2), self.idle.eq((inside == 0) & ~self.valid),
+            # Rows may be on their way from the drain when `enable` falls, one for each cycle of its latency.
+            self.enable.eq(inside < ROWS - 1 - Drain.LATENCY), self.idle.eq((inside == 0) & ~self.valid),
         ]
         wiring.connect(m, queue.o, wiring.flipped(self.o))
         return m
@@ -144,24 +142,17 @@ class NeuronUnit(Component):
             sums.append(hold(self.second_sums[column], 2, "second_sums"))
             alphas.append(store.second.shape()(hold(store.second.as_value(), 1, "second_2")).second_gain)
 
-        # Stage 3: products, and the sum at the state's scale.
-        products = [hold(current * Cat(alpha, Const(0, 1)).as_signed(), 1, f"{name}_3")
-                    for name, current, alpha in zip(names, currents, alphas, strict=True)]
-        membrane_product = hold(membrane * Cat(gains.membrane_gain, Const(0, 1)).as_signed(), 1, "membrane_3")
-        shifted = [hold((total << rules.shift)[: state + 2].as_signed(), 1, f"{'second_' * i}shifted_3")
-                   for i, total in enumerate(sums)]
-
-        # Stage 4: rounded and added. Without a state for it, what synapses add is the current.
-        for i, (name, product, total) in enumerate(zip(names, products, shifted, strict=False)):
-            floor, carry = scaled(product, fraction)
-            currents[i] = hold((floor + total + carry)[: state + 3].as_signed(), 1, f"{name}_4")
+        # Stage 3: products, and what is added to them: the sum at the state's scale, the bias. Stage 4: rounded and added. Without a
+        # state for it, what synapses add is the current.
+        shifted = [(total << rules.shift)[: state + 2].as_signed() for total in sums]
+        moved = [gained(m, current, alpha, total, fraction, f"{name}_{column}")[: state + 3].as_signed()
+                 for name, current, alpha, total in zip(names, currents, alphas, shifted, strict=False)]
         if not names:
-            currents = [hold(shifted[0], 1, "current_4")]
-        floor, carry = scaled(membrane_product, fraction)
-        leaked = hold((floor + store.bias + carry)[: state + 3].as_signed(), 1, "leaked_4")
+            moved = [hold(shifted[0], 2, "current_4")]
+        leaked = gained(m, membrane, gains.membrane_gain, store.bias, fraction, f"membrane_{column}")[: state + 3].as_signed()
 
         # Stage 5: the potential. Threshold and reset show.
-        potential = hold(saturated(leaked + sum(currents[1:], currents[0]), state), 1, "potential_5")
+        potential = hold(saturated(leaked + sum(moved[1:], moved[0]), state), 1, "potential_5")
         rules = rules.shape()(hold(rules.as_value(), 3, "rules"))
         waiting = hold(waiting, 3, "waiting")
 
@@ -175,7 +166,7 @@ class NeuronUnit(Component):
                      spike.eq(rules.spiking & active & ~resting & (potential >= store.threshold))]
         after = Mux(spike, Mux(rules.subtract, saturated(potential - store.reset, state), store.reset), potential)
         count = Mux(spike, rules.refractory, Mux(resting, waiting - 1, 0))
-        new = {name: hold(current[:state], 1, f"{name}_5") for name, current in zip(names, currents, strict=False)}
+        new = {name: hold(current[:state], 1, f"{name}_5") for name, current in zip(names, moved, strict=False)}
         new |= {"membrane": after, "refractory": count}
         keep = dict.fromkeys(names, 0) | {"membrane": rules.hold & resting, "refractory": 0}
         for name, value in new.items():
@@ -185,4 +176,4 @@ class NeuronUnit(Component):
             m.d.comb += getattr(store, f"write_{name}").eq(valid[-1] & enable)
         m.d.comb += [row.membrane[column].eq(store.new_membrane), row.spikes[column].eq(hold(spike, 1, "spike")),
                      row.open[column].eq(hold(active & ~rules.spiking, 1, "open"))]
-        return valid[4] & ~reduce(and_, (fits(current, state) for current in currents))
+        return valid[4] & ~reduce(and_, (fits(current, state) for current in moved))

@@ -32,7 +32,7 @@ class Router(Component):
     -------
     i_north … i_local : flit streams in. In the corner (0, 0), ``i_west`` comes from the host.
     o_north … o_local : flit streams out. In the corner (0, 0), ``o_west`` goes to the host.
-    idle : out, 1 bit. No flit is inside.
+    idle : out, 1 bit. No flit is inside. It comes a cycle late: none was inside, nor came in, a cycle ago.
     """
 
     # At an edge of the mesh, the ports toward it do not exist.
@@ -54,7 +54,7 @@ class Router(Component):
                    "west": x > 0 or (x, y) == (0, 0), "local": True}
         self.ports = tuple(name for name in PORTS if present[name])
         flit = flit_layout(params)
-        super().__init__({"idle": Out(1)}
+        super().__init__({"idle": Out(1, init=1)}  # type: ignore[call-arg]  # the stubs know the older name `reset` only
                          | {f"i_{name}": In(stream.Signature(flit)) for name in self.ports}
                          | {f"o_{name}": Out(stream.Signature(flit)) for name in self.ports})
 
@@ -85,7 +85,7 @@ class Router(Component):
             m.submodules[f"queue_{source}"] = queue = Queue(flit_layout(self.params))
             wiring.connect(m, wiring.flipped(getattr(self, f"i_{source}")), queue.i)
             heads[source] = queue.o
-            busy.append(queue.o.valid)
+            busy += [queue.o.valid, queue.i.valid]
             ways = self._ways(queue.o.payload.target, source)
             sent = Signal(len(ways), name=f"sent_{source}")
             taken = Signal(len(ways), name=f"taken_{source}")
@@ -99,7 +99,7 @@ class Router(Component):
                 requests[name].append((source, queue.o.valid & needed[i] & ~sent[i], taken[i]))
         for name, asking in requests.items():
             self._arbitrate(m, name, asking, heads)
-        m.d.comb += self.idle.eq(~Cat(busy).any())
+        m.d.sync += self.idle.eq(~Cat(busy).any())
         return m
 
     def _arbitrate(self, m: Module, name: str, asking: list[tuple[str, Value, Value]],

@@ -1,226 +1,47 @@
-"""A board as a transport, on the pynq package's own classes: Overlay, DefaultIP, AxiDMA, allocate, MMIO.
+"""A board through the pynq package's own classes: Overlay, DefaultIP, AxiDMA, allocate, MMIO.
 
 The only file of the host that imports pynq, and only when a board is opened. Nothing but pynq's common face is used, so that it
-runs on 3.0, 3.1 and 4.0. Registers of the DMA: AMD PG021, direct register mode.
+runs on 3.0, 3.1 and 4.0. What the opened board is, is checked here; :mod:`spikeloom.host.dma` carries its packets.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import threading
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from xml.etree import ElementTree as Xml
 
 import numpy as np
 
 from spikeloom.errors import MachineError
-from spikeloom.fields import Words
-from spikeloom.host.driver import CLEAR_COUNTERS, RESET_ARRAY, Driver
-from spikeloom.host.encode import echo_words
-from spikeloom.ip import DMA_LENGTH_BITS, DMA_VLNV, LIBRARY, NAME, VENDOR, VLNV, array_params
-from spikeloom.packets import RESPONSES, Fault, Response
+from spikeloom.host.board_interrupt import PinInterrupt
+from spikeloom.host.board_remote import (
+    RemoteTransport,
+    Unsigned,
+    chosen_device,
+    is_remote,
+    is_virtual,
+    remote_buffer,
+    remote_errors,
+    send_bitstream,
+)
+from spikeloom.host.dma import CONTROL, LIMIT, RESET, SEND, DmaTransport, Registers
+from spikeloom.host.driver import Driver
+from spikeloom.host.progress import Progress
+from spikeloom.host.telemetry import Telemetry, no_sensors, telemetry
+from spikeloom.ip import DMA_LENGTH_BITS, DMA_VLNV, INTERRUPTS, LIBRARY, NAME, VENDOR, VLNV, array_params
 from spikeloom.params import ArrayParams
 from spikeloom.registers import ADDRESS, IDENTITY
 
-#: Words of a packet in either direction, unless another limit is given: 8 MB each, of the board's contiguous memory (128 MB as
-#: PYNQ's images set it up).
-LIMIT = 1 << 20
-#: Words that an answer has beyond the driver's limit at the most: its marks, ECHO and STATUS.
-SLACK = 1 << 12
-#: Bytes of a transfer at the most: whole words.
-MOST_BYTES = ((1 << DMA_LENGTH_BITS) - 1) // 8 * 8
-#: Offsets of the DMA's channels, and of the registers in each.
-_SEND, _RECEIVE = 0x00, 0x30
-_CONTROL, _STATUS, _ADDRESS, _ADDRESS_MSB, _LENGTH = 0x00, 0x04, 0x18, 0x1C, 0x28
-_RUN, _RESET, _HALTED, _IDLE = 1, 4, 1, 2
-#: What the status words' error bits say.
-_ERRORS = {0x10: "DMAIntErr (a packet longer than its buffer, or no length)", 0x20: "DMASlvErr (memory refused an access)",
-           0x40: "DMADecErr (no memory at the address)"}
-_ERROR_BITS = 0x70
-#: Seconds that the DMA may take for a reset; it takes microseconds.
-_RESET_LIMIT = 1.0
-#: Registers that tell whether the array gets on.
-_PROGRESS = ("TICKS", "EVENTS", "SPIKES")
 #: Seconds of the clock's measurement, and how far it may be off: Python's own delays are below a millisecond.
 CLOCK_SECONDS, CLOCK_TOLERANCE = 0.1, 0.05
-
-
-class Registers(Protocol):
-    """What is used of pynq's MMIO and DefaultIP: 32-bit registers at byte offsets."""
-
-    def read(self, offset: int) -> int:
-        """The register's value."""
-
-    def write(self, offset: int, value: int) -> None:
-        """Set the register."""
-
-
-class PynqTransport:
-    """An array on a board, behind an AXI DMA; see :class:`spikeloom.host.transport.Transport`.
-
-    A packet is one transfer each way, the receive started before the send. It costs two register accesses to start, one to read
-    the received length, and polls of the status in between; the first packet after a start or a failure four more, for addresses.
-    After a failure DMA and array are reset, and the next packet can be sent; the array's memories keep their contents.
-
-    Parameters
-    ----------
-    array, dma
-        Their registers.
-    allocate
-        ``allocate(words)`` gives a buffer, uint64 (words,), with ``physical_address``, ``flush()`` and ``invalidate()``.
-    params
-        The array.
-    limit
-        Words of a packet from the array at the most.
-    deadline_s
-        Seconds without progress after which an exchange is given up.
-    """
-
-    def __init__(self, array: Registers, dma: Registers, allocate: Callable[[int], Any], params: ArrayParams, *,
-                 limit: int = LIMIT, deadline_s: float = 10.0) -> None:
-        if not 1 <= limit <= MOST_BYTES // 8:
-            raise MachineError(f"limit must be 1 to {MOST_BYTES // 8} words, not {limit}")
-        self.params = params
-        self._array, self._dma, self._allocate, self._deadline = array, dma, allocate, deadline_s
-        self._addresses: dict[int, int] = {}
-        self._open = True
-        self._receive = self._buffer(min(limit + SLACK, MOST_BYTES // 8))
-        self._receive[:] = 0
-        self._receive.flush()
-        self._send = self._buffer(1)
-        self._recover()
-
-    def exchange(self, packet: Words) -> Words:
-        """See :class:`spikeloom.host.transport.Transport`. MachineError with a diagnosis when the transfer fails."""
-        if not len(packet):
-            raise ValueError("A packet has at least one word")
-        if packet.nbytes > MOST_BYTES:
-            raise MachineError(f"A packet of {packet.nbytes} bytes does not fit one DMA transfer of {MOST_BYTES}: open the board with a "
-                               f"smaller limit")
-        self._usable()
-        if len(self._send) < len(packet):
-            size = min(1 << (len(packet) - 1).bit_length(), MOST_BYTES // 8)
-            self._send = self._buffer(1)  # give the old one back first
-            self._send = self._buffer(size)
-        self._send[:len(packet)] = packet
-        prefix(self._send, len(packet)).flush()
-        try:
-            self._start(_RECEIVE, self._receive, self._receive.nbytes)
-            self._start(_SEND, self._send, packet.nbytes)
-            words = self._wait(len(packet))
-        except BaseException:  # a keyboard interrupt leaves transfers behind too
-            self._recover()
-            raise
-        prefix(self._receive, words).invalidate()
-        answer: Words = np.array(self._receive[:words], np.uint64)
-        if int(answer[-1]) >> 60 != Response.STATUS:
-            self._recover()
-            raise MachineError(f"The answer of {words} words to a packet of {len(packet)} does not end with STATUS: it is cut short, or "
-                               f"memory and caches disagree. Both were reset; load the image again")
-        return answer
-
-    def read_register(self, address: int) -> int:
-        """A register of the array."""
-        self._usable()
-        return int(self._array.read(address))
-
-    def write_register(self, address: int, value: int) -> None:
-        """Set a register of the array."""
-        self._usable()
-        self._array.write(address, int(value))
-
-    def close(self) -> None:
-        """Stop the DMA and give the buffers back; the bitstream stays."""
-        if self._open:
-            self._open = False
-            self._dma.write(_SEND + _CONTROL, _RESET)
-            del self._send, self._receive
-
-    def _usable(self) -> None:
-        if not self._open:
-            raise MachineError("The board is closed")
-
-    def _buffer(self, words: int) -> Any:
-        try:
-            return self._allocate(words)
-        except (MemoryError, RuntimeError, OSError) as error:  # pynq's devices raise one or another
-            raise MachineError(f"The board has no {words * 8} bytes of contiguous memory left for a buffer ({error}): delete other "
-                               f"buffers and overlays, restart other notebooks, or open the board with a smaller limit") from error
-
-    def _start(self, channel: int, buffer: Any, size: int) -> None:
-        """Start a transfer; the address registers keep their values from the last one."""
-        address = int(buffer.physical_address)
-        if self._addresses.get(channel) != address:
-            self._dma.write(channel + _ADDRESS, address & 0xFFFF_FFFF)
-            self._dma.write(channel + _ADDRESS_MSB, address >> 32)
-            self._addresses[channel] = address
-        self._dma.write(channel + _LENGTH, size)
-
-    def _wait(self, sent: int) -> int:
-        """Poll until the answer is there; its words."""
-        until, seen, pause = time.monotonic() + self._deadline, self._progress, 0.0
-        last = None
-        while True:
-            receiving = self._dma.read(_RECEIVE + _STATUS)
-            if receiving & _IDLE and not receiving & _ERROR_BITS:
-                size = self._dma.read(_RECEIVE + _LENGTH)
-                if not size or size % 8:
-                    raise MachineError(f"The DMA received {size} bytes, which are no words: {self._state(sent)}")
-                return size // 8
-            sending = self._dma.read(_SEND + _STATUS)
-            for name, status in (("send", sending), ("receive", receiving)):
-                if status & (_ERROR_BITS | _HALTED):
-                    what = ", ".join(text for bit, text in _ERRORS.items() if status & bit) or "it halted"
-                    raise MachineError(f"The DMA's {name} channel failed: {what}. {self._state(sent)}. DMA and array were reset; "
-                                       f"load the image again if this happened while it was loaded")
-            if time.monotonic() > until:
-                now = seen()
-                if now == last:
-                    raise MachineError(f"The board did not answer: no progress for {self._deadline:g} s. {self._state(sent)}. DMA and "
-                                       f"array were reset; the image is written again before the next run")
-                last, until = now, time.monotonic() + self._deadline
-            time.sleep(pause)
-            pause = min(1e-3, pause + 1e-5)
-
-    def _progress(self) -> tuple[int, ...]:
-        """Counters that move while the array works. A tick that never ends moves none."""
-        return tuple(self._array.read(ADDRESS[name]) for name in _PROGRESS)
-
-    def _state(self, sent: int) -> str:
-        """What is known of a transfer: sent, received, outstanding; sticky faults; the DMA's status words."""
-        sending, receiving = (self._dma.read(channel + _STATUS) for channel in (_SEND, _RECEIVE))
-        before = np.array(self._receive)
-        self._receive.invalidate()
-        changed = np.flatnonzero(np.asarray(self._receive) != before)
-        faults = self._array.read(ADDRESS["FAULTS"])
-        names = ", ".join(fault.name for fault in Fault if faults >> fault & 1) or "none"
-        return (f"Sent: {'all' if sending & _IDLE else 'not all'} of {sent} words. Received: {int(changed[-1]) + 1 if len(changed) else 0} "
-                f"words or more; outstanding: {'nothing' if receiving & _IDLE else 'the word with TLAST'}. Array: "
-                f"{'busy' if self._array.read(ADDRESS['STATUS']) & 1 else 'not busy'}, {self._array.read(ADDRESS['TICKS'])} ticks, faults "
-                f"{names}. DMA status: send 0x{sending:08x}, receive 0x{receiving:08x}")
-
-    def _recover(self) -> None:
-        """Reset DMA and array, and start both channels."""
-        self._addresses.clear()
-        self._dma.write(_SEND + _CONTROL, _RESET)  # resets both channels
-        self._until(lambda: not any(self._dma.read(channel + _CONTROL) & _RESET for channel in (_SEND, _RECEIVE)), "leave its reset")
-        self._array.write(ADDRESS["CONTROL"], RESET_ARRAY | CLEAR_COUNTERS)
-        for channel in (_RECEIVE, _SEND):
-            self._dma.write(channel + _CONTROL, _RUN)
-        self._until(lambda: not any(self._dma.read(channel + _STATUS) & _HALTED for channel in (_SEND, _RECEIVE)), "start")
-
-    def _until(self, done: Callable[[], bool], what: str) -> None:
-        until = time.monotonic() + _RESET_LIMIT
-        while not done():
-            if time.monotonic() > until:
-                raise MachineError(f"The DMA does not {what} within {_RESET_LIMIT:g} s: load the overlay again, by opening the board again")
-
-
-def prefix(buffer: Any, words: int) -> Any:
-    """The part of a buffer that a flush or invalidate is needed for; the whole where pynq's buffer cannot be cut (PYNQ.remote's)."""
-    return buffer[:words] if hasattr(buffer, "bo") else buffer
+#: Boards are opened one after the other: pynq keeps devices, clocks and what it read of overlays in globals and files of its own.
+_OPENING = threading.Lock()
 
 
 @functools.cache
@@ -236,16 +57,19 @@ def ip_class() -> type:
     return SpikeloomArray
 
 
-def open_pynq(bitfile: str | Path, *, params: ArrayParams | None = None, download: bool = True, verify: bool = True, limit: int = LIMIT,
-              deadline_s: float = 10.0, check_clock: bool = True, clock_s: float = CLOCK_SECONDS,
-              wall: Callable[[], float] = time.perf_counter,
-              sleep: Callable[[float], None] = time.sleep) -> Driver:
+def open_pynq(bitfile: str | Path, *, address: str | None = None, params: ArrayParams | None = None, download: bool = True,
+              verify: bool = True, limit: int = LIMIT, deadline_s: float = 10.0, check_clock: bool = True, clock_s: float = CLOCK_SECONDS,
+              wall: Callable[[], float] = time.perf_counter, sleep: Callable[[float], None] = time.sleep, interrupts: bool = False,
+              progress: bool | Progress = False, closed: Callable[[], None] = lambda: None) -> Driver:
     """A machine: the driver over the array in a bitstream, on the board that this Python runs on or that pynq has as its device.
 
     Parameters
     ----------
     bitfile
         The ``.bit`` with its ``.hwh`` beside it.
+    address
+        A board on the network, whose image is one of PYNQ.remote, or a virtual one. (pynq's own way of naming one is the
+        environment variable PYNQ_REMOTE_DEVICES.)
     params
         The array that is expected; by default the one that the ``.hwh`` says.
     download
@@ -256,46 +80,77 @@ def open_pynq(bitfile: str | Path, *, params: ArrayParams | None = None, downloa
         Words of a packet in either direction.
     deadline_s
         Seconds without progress after which a run is given up.
+    progress
+        True shows a bar while a run takes long.
+    interrupts
+        Wait for the DMA's interrupt instead of polling its status; see :class:`spikeloom.host.board_interrupt.PinInterrupt`.
     check_clock, clock_s, wall, sleep
-        Compare the array's clock over so many seconds with this one.
+        Compare the array's clock over so many seconds with this one. A virtual board's clock is not compared with a wall's.
+    closed
+        Called when a board on the network has been closed.
 
-    MachineError when pynq is missing, the overlay is another, ``.bit`` and ``.hwh`` do not belong together, or the clock is wrong.
+    MachineError when pynq is missing, the overlay is another, ``.bit`` and ``.hwh`` do not belong together, the clock is wrong, or
+    a board on the network does not answer.
     """
-    overlay = _overlay(Path(bitfile), download)
-    name, found = _array(overlay, Path(bitfile))
-    if params is not None and params != found:
-        raise MachineError(f"{bitfile} holds another array ({found.describe()}) than was asked for ({params.describe()})")
-    dma_name = _dma(overlay, Path(bitfile))
-    from pynq import MMIO, allocate
-    array = getattr(overlay, name)
-    _identify(array, found, Path(bitfile))
-    entry = overlay.ip_dict[dma_name]
-    # A DMA that an earlier program left in an error never starts again by itself, and pynq's driver would wait for it for ever.
-    MMIO(entry["phys_addr"], entry["addr_range"], device=overlay.device).write(_SEND + _CONTROL, _RESET)
-    dma = getattr(overlay, dma_name)
-    transport = PynqTransport(array, dma.mmio, lambda words: allocate((words,), np.uint64, target=overlay.device), found, limit=limit,
-                              deadline_s=deadline_s)
-    try:
-        if check_clock:
-            _check_clock(transport, Path(bitfile).with_suffix(".hwh"), name, wall, sleep, clock_s)
-        return Driver(transport, verify=verify, limit=limit)
-    except BaseException:
-        transport.close()
-        raise
-
-
-def _overlay(path: Path, download: bool) -> Any:
+    path = Path(bitfile)
     for needed in (path, path.with_suffix(".hwh")):
         if not needed.is_file():
             raise MachineError(f"{needed} was not found: a bitstream needs its .hwh of the same name beside it; spikeloom build makes both")
     try:
-        from pynq import Overlay
+        from pynq import MMIO, allocate
     except ImportError as error:
         raise MachineError(f"A board needs {error.name}, which is not installed: PYNQ's images have it; elsewhere pip install "
                            f"'spikeloom[pynq]'") from None
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_OPENING)
+        device = chosen_device(address)
+        remote = is_remote(device)
+        if remote:
+            stack.enter_context(remote_errors(device.ip_addr))
+            stack.enter_context(warnings.catch_warnings())
+            # pynq cannot carry interrupts over the network and says so for each; the driver polls.
+            warnings.filterwarnings("ignore", "Interrupt.* not (created|yet implemented)")
+        overlay = _overlay(path, download, device)
+        name, found = _array(overlay, path)
+        if params is not None and params != found:
+            raise MachineError(f"{bitfile} holds another array ({found.describe()}) than was asked for ({params.describe()})")
+        dma_name = _dma(overlay, path)
+        array = Unsigned(getattr(overlay, name))
+        _identify(array, found, path)
+        entry = overlay.ip_dict[dma_name]
+        # A DMA that an earlier program left in an error never starts again by itself, and pynq's driver would wait for it for ever.
+        MMIO(entry["phys_addr"], entry["addr_range"], device=device).write(SEND + CONTROL, RESET)
+        if interrupts and remote:
+            raise MachineError("pynq carries no interrupts over the network: open this board without interrupts=True")
+        interrupt = PinInterrupt(f"{dma_name}/{INTERRUPTS[1]}") if interrupts else None
+        dma = Unsigned(getattr(overlay, dma_name).mmio)
+        make = functools.partial(remote_buffer, device) if remote else lambda words: allocate((words,), np.uint64, target=device)
+        board = DmaTransport(array, dma, make, found, limit=limit, deadline_s=deadline_s, interrupt=interrupt)
+        transport = RemoteTransport(board, device, closed) if remote else board
+        try:
+            machine = Driver(transport, verify=verify, limit=limit, sensors=_sensors(remote), progress=progress)
+            if check_clock and not is_virtual(device):
+                check_clock_of(machine, path.with_suffix(".hwh"), clock_s, wall, sleep)
+            return machine
+        except BaseException:
+            transport.close()
+            raise
+
+
+def _sensors(remote: bool) -> Callable[[], Telemetry]:
+    if remote:
+        return functools.partial(no_sensors, "The sensors of a board on the network are not read: log in and run spikeloom doctor there.")
+    from pynq import get_rails
+    return functools.partial(telemetry, rails=get_rails)
+
+
+def _overlay(path: Path, download: bool, device: Any) -> Any:
+    from pynq import Overlay
     ip_class()
     try:
-        return Overlay(str(path.absolute()), download=download)
+        if download and is_remote(device):
+            send_bitstream(device, path)
+        return Overlay(str(path.absolute()), download=download, device=device)
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:  # pynq has none of its own
         raise MachineError(f"pynq could not load {path}: {type(error).__name__}: {error}") from error
 
@@ -346,26 +201,34 @@ def _identify(array: Registers, params: ArrayParams, path: Path) -> None:
                            f"pynq.PL.reset()")
 
 
-def _check_clock(transport: PynqTransport, hwh: Path, name: str, wall: Callable[[], float], sleep: Callable[[float], None],
-                 seconds: float) -> None:
-    """MachineError when the array's free-running clock, which ECHO tells, is not the one of the ``.hwh``."""
-    wanted = clock_hz(hwh, name)
-    times, cycles = [], []
-    for wait in (0.0, 0.0, seconds):  # the first warms up
-        sleep(wait)
-        words = transport.exchange(np.atleast_1d(echo_words(0)))
-        times.append(wall())
-        cycles.append(int(RESPONSES[Response.ECHO].unpack(words[:1])["cycles"][0]))
-    found = ((cycles[2] - cycles[1]) % (1 << 32)) / (times[2] - times[1])
+def check_clock_of(machine: Driver, hwh: Path, seconds: float = CLOCK_SECONDS, wall: Callable[[], float] = time.perf_counter,
+                   sleep: Callable[[float], None] = time.sleep) -> tuple[float, float]:
+    """The array's clock, measured, and the one that its ``.hwh`` gives, in Hz. MachineError when they differ."""
+    wanted, found = clock_hz(hwh), machine.measure_clock(seconds, wall, sleep)
     if abs(found / wanted - 1) > CLOCK_TOLERANCE:
         raise MachineError(f"The array runs at {found / 1e6:.1f} MHz, but was built for {wanted / 1e6:.1f} MHz: the PL clock is set "
                            f"otherwise than {hwh} says (another I/O PLL or crystal). Results may be wrong above the built clock; set "
                            f"pynq.Clocks.fclk0_mhz, or open with check_clock=False to go on")
+    return found, wanted
 
 
-def clock_hz(hwh: Path, name: str) -> float:
-    """The clock, in Hz, that a ``.hwh`` gives the IP of that name; MachineError if it gives none."""
-    for port in Xml.parse(hwh).getroot().iterfind(f".//MODULE[@INSTANCE='{name}']/PORTS/PORT[@NAME='aclk']"):
+def clock_hz(hwh: Path) -> float:
+    """The clock, in Hz, that a ``.hwh`` gives the array; MachineError if it gives none."""
+    for port in Xml.parse(hwh).getroot().iterfind(f".//MODULE[@VLNV='{VLNV}']/PORTS/PORT[@NAME='aclk']"):
         if port.get("CLKFREQUENCY"):
             return float(port.get("CLKFREQUENCY", ""))
-    raise MachineError(f"{hwh} gives no clock for {name}: open with check_clock=False")
+    raise MachineError(f"{hwh} gives no clock for the array: open with check_clock=False")
+
+
+def devices() -> list[str]:
+    """Names of the devices that pynq finds; MachineError when it is missing, or finds none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pynq says that this computer is no board
+            from pynq import Device
+            found = [str(device.name) for device in Device.devices] or [str(Device.active_device.name)]
+    except ImportError as error:
+        raise MachineError(f"{error.name} is not installed: PYNQ's images have it; elsewhere pip install 'spikeloom[pynq]'") from None
+    except RuntimeError as error:
+        raise MachineError(f"pynq finds no device: {error}") from error
+    return found

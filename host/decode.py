@@ -11,6 +11,7 @@ from spikeloom.events import Spikes
 from spikeloom.fields import Ints, Words
 from spikeloom.image import Image
 from spikeloom.packets import RESPONSES, Command, Fault, Response
+from spikeloom.stream import steps_within
 
 #: What each fault means to somebody at the host.
 FAULT_TEXT: dict[Fault, str] = {
@@ -118,21 +119,38 @@ class OutputDecoder:
         """
         steps = next(iter(spikes.values())).shape[1] if spikes else 0
         ticks = int(marks[-1]) + 1
-        every = (np.arange(samples)[:, None] * ticks + marks).reshape(-1)
+        tick, output = self._events(answer, (np.arange(samples)[:, None] * ticks + marks).reshape(-1), 0)
+        sample, within = np.divmod(tick, ticks)
+        for number, population in enumerate(self._recorded):
+            step, rest = np.divmod(within - population.depth, self._image.ticks_per_step)
+            mine = (self._owner[output] == number) & (rest == 0) & (step >= 0) & (step < steps)
+            spikes[population.name][first + sample[mine], step[mine], self._neuron[output[mine]]] = True
+
+    def part(self, answer: Answer, first: int, marks: Ints) -> dict[str, Spikes]:
+        """Spikes of an answer about some ticks of a sample, from tick ``first`` on, of which ``marks`` are marked, the last one
+        too: bool (steps, neurons) for each population's steps within these ticks."""
+        tick, output = self._events(answer, first + marks, first)
+        found = {}
+        for number, population in enumerate(self._recorded):
+            steps = steps_within(self._image, population, first, int(marks[-1]) + 1)
+            step, rest = np.divmod(tick - population.depth, self._image.ticks_per_step)
+            mine = (self._owner[output] == number) & (rest == 0) & (step >= 0)
+            found[population.name] = np.zeros((len(steps), population.size), bool)
+            found[population.name][step[mine] - steps.start, self._neuron[output[mine]]] = True
+        return found
+
+    def _events(self, answer: Answer, every: Ints, first: int) -> tuple[Ints, Ints]:
+        """Tick since RESET and output number of each spike of an answer to ticks from ``first`` on, marked at ``every``."""
         _check_marks(answer, every)
         words = RESPONSES[Response.SPIKES].unpack(answer.spikes)
-        tick = _unwrap(words["tick"], answer.segment, every)
+        tick = _unwrap(words["tick"], answer.segment, every, first)
         masks = np.ascontiguousarray(words["mask"], "<u4").view(np.uint8).reshape(-1, 4)
         event, bit = np.nonzero(np.unpackbits(masks, axis=1, bitorder="little"))
         output = words["block"][event] * self._block + bit
         owner = np.where(output < len(self._owner), self._owner[np.minimum(output, len(self._owner) - 1)], -1)
         if np.any(owner < 0):
             raise MachineError(f"The array sent a spike of output {int(output[owner < 0][0])}, which the image does not use")
-        sample, within = np.divmod(tick[event], ticks)
-        for number, population in enumerate(self._recorded):
-            step, rest = np.divmod(within - population.depth, self._image.ticks_per_step)
-            mine = (owner == number) & (rest == 0) & (step >= 0) & (step < steps)
-            spikes[population.name][first + sample[mine], step[mine], self._neuron[output[mine]]] = True
+        return tick[event], output
 
 
 def cycles_per_sample(answer: Answer, samples: int) -> Ints:
@@ -152,14 +170,14 @@ def _check_marks(answer: Answer, every: Ints) -> None:
                            f"first wrong one")
 
 
-def _unwrap(tick: Ints, segment: Ints, every: Ints) -> Ints:
-    """Tick numbers from RESET on, from those modulo 2**16: a spike's tick lies after the mark before it, and not after the
-    mark that follows it."""
+def _unwrap(tick: Ints, segment: Ints, every: Ints, first: int) -> Ints:
+    """Tick numbers from RESET on, from those modulo 2**16: a spike's tick lies after the mark before it (or not before the
+    ``first``), and not after the mark that follows it."""
     if np.any(segment >= len(every)):
         raise MachineError("The array sent spikes after the last tick's mark")
     following = every[segment]
     late = (following - tick) % _TICKS
-    before = np.concatenate([[-1], every])[segment]
+    before = np.concatenate([[first - 1], every])[segment]
     if np.any(late >= following - before):
         at = int(np.flatnonzero(late >= following - before)[0])
         raise MachineError(f"The array sent a spike of tick {int(tick[at])} between the marks of ticks {int(before[at])} and "

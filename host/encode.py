@@ -193,10 +193,11 @@ def mark_ticks(ticks: int) -> Ints:
     return np.unique(np.append(np.arange(MARK_TICKS - 1, ticks, MARK_TICKS), ticks - 1))
 
 
-def sample_words(masks: Masks, headers: Words, reads: dict[int, Words], period: int) -> Words:
+def sample_words(masks: Masks, headers: Words, reads: dict[int, Words], period: int, *, end: bool = True) -> Words:
     """The commands of a batch of samples: in each tick SPIKES words, then TICK, then the READ words of ``reads[tick]``.
 
     Ticks without input or readings before them join the TICK of the tick before. ``period`` is the number of ticks in a step.
+    Without ``end`` the samples do not end with their last tick.
     """
     samples, ticks, groups = masks.shape
     spikes = np.count_nonzero(masks, axis=2)
@@ -218,9 +219,9 @@ def sample_words(masks: Masks, headers: Words, reads: dict[int, Words], period: 
 
     first = np.flatnonzero(starts.reshape(-1))
     following = np.append(first[1:], samples * ticks)
-    end = following % ticks == 0
-    mark = end | (following % ticks % MARK_TICKS == 0)
-    out[begin[first] + number[first]] = _command(Command.TICK, count=following - first, period=period - 1, end=end, mark=mark)
+    last = following % ticks == 0
+    mark = last | (following % ticks % MARK_TICKS == 0)
+    out[begin[first] + number[first]] = _command(Command.TICK, count=following - first, period=period - 1, end=last & end, mark=mark)
 
     after = (begin + number + starts.reshape(-1)).reshape(samples, ticks)
     for tick, words in reads.items():

@@ -11,11 +11,12 @@ import hashlib
 import importlib.metadata
 import itertools
 import os
+import platform
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -53,6 +54,10 @@ _VERILATOR_FLAGS = (
     "-MAKEFLAGS", "OPT_FAST=-O1 OPT_GLOBAL=-O2 OPT_SLOW=-O0",
 )
 
+#: No regard for errno, traps and infinities, which do not occur; vectors as wide as there are, which compilers for x86 shun.
+_NATIVE_FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-ffinite-math-only",
+                 "-fno-signed-zeros", "-fPIC", "-shared", "-pthread",
+                 *(("-mprefer-vector-width=512",) if platform.machine() in ("x86_64", "AMD64") else ()))
 
 #: Yosys's initial block of a memory that starts at zero.
 _CLEARED = re.compile(r"^ *initial begin\n *(?P<name>[^\n=]+)\[\d+\] = (?P<width>\d+)'h[0x]+;\n"
@@ -159,6 +164,28 @@ def icarus_program(verilog: str, cache: Path | None = None) -> Path:
         return folder
 
     return _cached(cache or cache_directory(), "icarus", "", [text, "-g2005"], make)
+
+
+def native_library(sources: Sequence[Path], header: str, cache: Path | None = None) -> Path:
+    """Compile the first of the sources, C++17, as a shared library that makes the most of this computer's processor; the others are
+    what it includes, from its own folder, and ``header`` comes before all.
+
+    MachineError, with the end of the compiler's output, when it fails or is missing.
+    """
+    if shutil.which("g++") is None:
+        raise MachineError("g++ was not found: install a C++ compiler (Debian: apt-get install g++)")
+    # What the compiler makes of "native", so that a cache that unlike computers share has an entry for each kind.
+    target = [subprocess.run(["g++", *_NATIVE_FLAGS, *query], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                             errors="replace", check=False).stdout for query in (["--version"], ["-Q", "--help=target"])]
+
+    def make(directory: Path) -> Path:
+        (directory / "header.h").write_text(header)
+        run_tool(["g++", *_NATIVE_FLAGS, "-include", "header.h", "-o", "library.so", str(sources[0].absolute())], directory,
+                 dict(os.environ, TMPDIR=str(directory)))
+        return directory / "library.so"
+
+    parts = [header, *(source.read_text() for source in sources), *_NATIVE_FLAGS, *target]
+    return _cached(cache or cache_directory(), "native", ".so", parts, make)
 
 
 def run_tool(command: list[str], directory: Path, environment: Mapping[str, str]) -> None:

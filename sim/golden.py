@@ -28,10 +28,11 @@ Every tick follows the events: hits to axons, axons to digits, neurons to destin
 from __future__ import annotations
 
 from collections.abc import Iterable
-from types import TracebackType
+from typing import Literal
 
 import numpy as np
 
+from spikeloom.calls import Calls
 from spikeloom.errors import MachineError
 from spikeloom.events import InputSpikes, prepare
 from spikeloom.fields import Ints
@@ -41,12 +42,13 @@ from spikeloom.memories import state_memories
 from spikeloom.params import ArrayParams
 from spikeloom.sim.golden_array import ArrayModel
 from spikeloom.sim.golden_run import Batch
+from spikeloom.sim.golden_stream import GoldenStream
 
 #: States of neurons that are updated together, samples times neurons: what a processor's cache holds.
 _STATES = 1 << 18
 
 
-class GoldenMachine:
+class GoldenMachine(Calls):
     """The specification as a machine: NumPy, vectorised over samples; it has no clock, so results have no cycles.
 
     Parameters
@@ -56,6 +58,7 @@ class GoldenMachine:
     """
 
     def __init__(self, params: ArrayParams | None = None) -> None:
+        super().__init__()
         self._fixed = params
         self.params = params or ArrayParams()
         self._image: Image | None = None
@@ -64,62 +67,79 @@ class GoldenMachine:
 
     def load(self, image: Image) -> None:
         """Unpack an image; ImageError when it was made for other parameters."""
-        if self._fixed is not None:
-            image.require(self._fixed)
-        self.params = image.params
-        self._array = ArrayModel(image)
-        self._image = image
-        self.reset()
+        with self._alone("load"):
+            if self._fixed is not None:
+                image.require(self._fixed)
+            self.params = image.params
+            self._array = ArrayModel(image)
+            self._image = image
+            self._forget()
 
     def run(self, spikes: InputSpikes, *, potentials: Potentials = "end", record: Iterable[str] | None = None) -> Result:
         """Run samples; see :class:`spikeloom.machine.Machine`."""
-        if self._image is None:
-            raise MachineError("No image is loaded: call load(image) before run()")
-        dense, single = prepare(self._image, spikes)
-        steps = next(iter(dense.values())).shape[1] if dense else 0
-        samples = len(next(iter(dense.values()))) if dense else 1
-        size = max(1, _STATES // max(1, self._array.neuron_count))
-        wanted = readings(self._image, potentials, record, steps)
-        parts = []
-        stats = dict.fromkeys(self._counters, 0)
-        for low in range(0, max(samples, 1), size):
-            batch = Batch(self._image, self._array, {name: array[low:low + size] for name, array in dense.items()})
-            parts.append(batch.run(wanted))
-            for name, count in batch.stats.items():
-                stats[name] += count
-                self._counters[name] += count
-        self._last = batch.final()
-        found, states = ({name: np.concatenate([part[name] for part in kind]) for name in kind[0]}
-                         for kind in zip(*parts, strict=True))
-        if potentials == "end":
-            states = {name: array[:, 0] for name, array in states.items()}
-        result = Result(self._image, found, states, None, stats)
-        if not single:
-            return result
-        return Result(result.image, {name: array[0] for name, array in result.spikes.items()},
-                      {name: array[0] for name, array in result.states.items()}, None, result.stats)
+        with self._alone("run"):
+            return self._run(self._loaded("run"), spikes, potentials, record)
+
+    def stream(self, *, potentials: Literal["none", "steps"] = "steps", record: Iterable[str] | None = None) -> GoldenStream:
+        """See :class:`spikeloom.stream.Stream`; a submission runs at once."""
+        with self._alone("stream"):
+            live = GoldenStream(self._loaded("stream"), potentials, record, self._released, array=self._array, ran=self._ran)
+            self._live = live
+            return live
 
     def reset(self) -> None:
         """Forget all neuron state; the image stays."""
-        self._last = {memory.name.lower(): np.zeros(self._array.neuron_count, np.int64)
-                      for memory in state_memories(self.params)}
+        with self._alone("reset"):
+            self._loaded("reset")
+            self._forget()
 
     def probe(self, population: str) -> dict[str, Ints]:
         """State of a population after the last tick of the last sample."""
-        if self._image is None:
-            raise MachineError("No image is loaded: call load(image) before probe()")
-        places = self._array.positions(self._image.population(population))
-        return {name: state[places] for name, state in self._last.items()}
+        with self._alone("probe"):
+            image = self._loaded("probe")
+            places = self._array.positions(image.population(population))
+            return {name: state[places] for name, state in self._last.items()}
 
     def counters(self) -> dict[str, int]:
         """Ticks, synapse words read, and synaptic operations (non-zero cells added), over all runs since loading."""
         return dict(self._counters)
 
-    def close(self) -> None:
-        """Nothing to let go of."""
+    def _loaded(self, verb: str) -> Image:
+        if self._image is None:
+            raise MachineError(f"No image is loaded: call load(image) before {verb}()")
+        return self._image
 
-    def __enter__(self) -> GoldenMachine:
-        return self
+    def _forget(self) -> None:
+        self._last = {memory.name.lower(): np.zeros(self._array.neuron_count, np.int64)
+                      for memory in state_memories(self.params)}
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
+    def _run(self, image: Image, spikes: InputSpikes, potentials: Potentials, record: Iterable[str] | None) -> Result:
+        dense, single = prepare(image, spikes)
+        steps = next(iter(dense.values())).shape[1] if dense else 0
+        samples = len(next(iter(dense.values()))) if dense else 1
+        size = max(1, _STATES // max(1, self._array.neuron_count))
+        wanted = readings(image, potentials, record, steps)
+        parts = []
+        stats = dict.fromkeys(self._counters, 0)
+        for low in range(0, max(samples, 1), size):
+            self._check_stop()
+            batch = Batch(image, self._array, {name: array[low:low + size] for name, array in dense.items()})
+            parts.append(batch.run(wanted))
+            for name, count in batch.stats.items():
+                stats[name] += count
+            self._ran(batch.stats, batch.final())
+        found, states = ({name: np.concatenate([part[name] for part in kind]) for name in kind[0]}
+                         for kind in zip(*parts, strict=True))
+        if potentials == "end":
+            states = {name: array[:, 0] for name, array in states.items()}
+        result = Result(image, found, states, None, stats)
+        if not single:
+            return result
+        return Result(result.image, {name: array[0] for name, array in result.spikes.items()},
+                      {name: array[0] for name, array in result.states.items()}, None, result.stats)
+
+    def _ran(self, stats: dict[str, int], last: dict[str, Ints]) -> None:
+        """Ticks have run: these counts, and the state after them."""
+        for name, count in stats.items():
+            self._counters[name] += count
+        self._last = last

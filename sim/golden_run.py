@@ -11,6 +11,7 @@ from spikeloom.fields import Ints
 from spikeloom.image import Image, PopulationMap
 from spikeloom.memories import state_memories
 from spikeloom.sim.golden_array import ArrayModel, Fan
+from spikeloom.stream import steps_within
 
 Bools = npt.NDArray[np.bool_]
 
@@ -33,33 +34,42 @@ class Batch:
     """
 
     def __init__(self, image: Image, array: ArrayModel, inputs: dict[str, Spikes]) -> None:
-        self.image, self.params, self.array, self.inputs = image, image.params, array, inputs
-        self.samples, self.steps = next(iter(inputs.values())).shape[:2] if inputs else (1, 0)
+        self.image, self.params, self.array = image, image.params, array
+        self.take(inputs, 0)
         self.state = {memory.name.lower(): np.zeros((self.samples, array.neuron_count), np.int64)
                       for memory in state_memories(self.params)}
         self.waiting: list[list[tuple[Ints, Ints]]] = [[] for _ in range(self.params.delays + 1)]
         self.stats = {"TICKS": 0, "READS": 0, "SOPS": 0}
 
+    def take(self, inputs: dict[str, Spikes], step: int) -> None:
+        """The input from now on: spikes (samples, steps, size) of the steps from ``step`` on."""
+        self.inputs, self.first = inputs, step
+        self.samples, self.steps = next(iter(inputs.values())).shape[:2] if inputs else (1, 0)
+
     def run(self, reads: dict[int, list[PopulationMap]]) -> tuple[dict[str, Spikes], dict[str, Ints]]:
         """All ticks of all samples: spikes (samples, steps, neurons) of the recorded populations, and potentials (samples,
         readings, neurons) of those that are read."""
-        image, k = self.image, self.image.ticks_per_step
-        recorded = [population for population in image.populations if population.recorded]
-        spikes = {p.name: np.zeros((self.samples, self.steps, p.size), bool) for p in recorded}
+        spikes, states = self.advance(0, self.image.ticks(self.steps), reads)
+        return {name: array[:, :self.steps] for name, array in spikes.items()}, states
+
+    def advance(self, first: int, ticks: int, reads: dict[int, list[PopulationMap]]) -> tuple[dict[str, Spikes], dict[str, Ints]]:
+        """``ticks`` ticks from ``first`` on, the next one: spikes and potentials as `run` returns them, of the steps within."""
+        k = self.image.ticks_per_step
+        recorded = [(p, steps_within(self.image, p, first, ticks)) for p in self.image.populations if p.recorded]
+        spikes = {p.name: np.zeros((self.samples, len(within), p.size), bool) for p, within in recorded}
         states: dict[str, list[Ints]] = {}
         places = {p.name: self.array.positions(p) for populations in reads.values() for p in populations}
-        total = image.ticks(self.steps)
-        for tick in range(total):
+        for tick in range(first, first + ticks):
             self._inject(tick)
             fired, open_ = self._update(tick)
             outputs = self._send(fired, open_)
-            for population in recorded:
+            for population, within in recorded:
                 step, rest = divmod(tick - population.depth, k)
-                if rest == 0 and 0 <= step < self.steps:
-                    spikes[population.name][:, step] = outputs[:, population.column("output")]
+                if rest == 0 and step in within:
+                    spikes[population.name][:, step - within.start] = outputs[:, population.column("output")]
             for population in reads.get(tick, ()):
                 states.setdefault(population.name, []).append(self.state["membrane"][:, places[population.name]])
-        self.stats["TICKS"] += total * self.samples
+        self.stats["TICKS"] += ticks * self.samples
         return spikes, {name: np.stack(parts, axis=1) for name, parts in states.items()}
 
     def final(self) -> dict[str, Ints]:
@@ -71,8 +81,8 @@ class Batch:
         for source in self.image.inputs:
             for offset, fan in self.array.inputs[source.name].items():
                 step, rest = divmod(tick - offset, self.image.ticks_per_step)
-                if rest == 0 and 0 <= step < self.steps:
-                    self._hit(0, fan, *np.nonzero(self.inputs[source.name][:, step]))
+                if rest == 0 and 0 <= step - self.first < self.steps:
+                    self._hit(0, fan, *np.nonzero(self.inputs[source.name][:, step - self.first]))
 
     def _hit(self, delay: int, fan: Fan, sample: Ints, source: Ints) -> None:
         owner, entry = fan.reach(source)

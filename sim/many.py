@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
-
 from spikeloom.events import InputSpikes, Spikes, prepare
-from spikeloom.fields import Ints
 from spikeloom.host import executor
 from spikeloom.image import Image
-from spikeloom.machine import Potentials, Result, readings
-from spikeloom.sim.open import open
+from spikeloom.machine import Potentials, Result, joined, readings
+from spikeloom.sim.open import CLOCKLESS, open
 
 #: Samples for which a process of its own is started, where the caller does not say how many: starting takes about a second.
 SAMPLES = 16
@@ -63,7 +60,7 @@ def run_many(image: Image, spikes: InputSpikes, *, machine: str = "golden", pote
     workers = executor.workers(jobs, scheduler)
     count = max(1, min(workers, samples if jobs is not None or scheduler is not None else samples // SAMPLES))
     cuts = [samples * part // count for part in range(count + 1)]
-    lead = machine != "golden"  # it has no clock
+    lead = machine not in CLOCKLESS
     parts = [_Part(image, machine, options, {name: array[low - (lead and low > 0):high] for name, array in dense.items()},
                    potentials, chosen, low, lead and low > 0) for low, high in pairwise(cuts)]
     if count == 1 and scheduler is None:
@@ -73,7 +70,12 @@ def run_many(image: Image, spikes: InputSpikes, *, machine: str = "golden", pote
             with open(machine, image.params, **options):
                 pass
         results = executor.map(_run, parts, jobs=jobs, scheduler=scheduler)
-    return _join(image, results, single)
+    whole = joined(results)
+    if not single:
+        return whole
+    return Result(image, {name: array[0] for name, array in whole.spikes.items()},
+                  {name: array[0] for name, array in whole.states.items()},
+                  None if whole.cycles is None else whole.cycles.reshape(()), whole.stats)
 
 
 def _run(part: _Part) -> Result:
@@ -87,20 +89,3 @@ def _run(part: _Part) -> Result:
     return Result(whole.image, {name: array[1:] for name, array in whole.spikes.items()},
                   {name: array[1:] for name, array in whole.states.items()}, None if whole.cycles is None else whole.cycles[1:],
                   {name: value - first.stats[name] for name, value in whole.stats.items()})
-
-
-def _join(image: Image, results: list[Result], single: bool) -> Result:
-    def joined(parts: list[Mapping[str, Any]]) -> dict[str, Any]:
-        whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return {name: array[0] for name, array in whole.items()} if single else whole
-
-    cycles: Ints | None = None
-    clocks = [result.cycles for result in results if result.cycles is not None]
-    if clocks:
-        cycles = np.concatenate(clocks)
-        cycles = cycles.reshape(()) if single else cycles
-    stats: dict[str, Any] = {}
-    for result in results:
-        for name, value in result.stats.items():
-            stats[name] = stats.get(name, 0) + value
-    return Result(image, joined([result.spikes for result in results]), joined([result.states for result in results]), cycles, stats)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
+import functools
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import numpy.typing as npt
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # pynq says that this computer is no board
+    import pynq.interrupt
     import pynq.ps
     from pynq import PL, Clocks
     from pynq.buffer import PynqBuffer
@@ -22,18 +25,22 @@ with warnings.catch_warnings():
     except ImportError:
         from pynq.metadata.runtime_metadata_parser import RuntimeMetadataParser
 
-from spikeloom.sim.board_model import BoardModel, read_bitstream
+from spikeloom.host.build.standin import read_standin
+from spikeloom.sim.board_model import BoardModel
 
+#: Seconds between two looks whether the model interrupts.
+_LOOK_S = 1e-3
 _ARCHITECTURES = {"zynq7": "armv7l", "zynqmp": "aarch64"}
 
 
 class ModelDevice(Device):  # type: ignore[misc]  # pynq's class has no types
     """The device that pynq uses from now on.
 
-    ``forget`` names what does not happen although it is called: "flush", "invalidate".
+    ``forget`` names what does not happen although it is called: "flush", "invalidate". With ``interrupts`` pynq finds a UIO device
+    for the fabric's interrupt, and counts in ``interrupted`` how often it came.
     """
 
-    def __init__(self, model: BoardModel) -> None:
+    def __init__(self, model: BoardModel, interrupts: bool = False) -> None:
         super().__init__("spikeloom-model")
         self.model = model
         self.capabilities = {"REGISTER_RW": True}
@@ -45,6 +52,10 @@ class ModelDevice(Device):  # type: ignore[misc]  # pynq's class has no types
             if hasattr(holder, name):
                 delattr(holder, name)
         Device.active_device = self
+        self.interrupted = 0
+        pynq.interrupt.get_uio_irq = lambda _: "the model" if interrupts else None
+        pynq.interrupt.UioController = functools.partial(_Uio, self)
+        pynq.interrupt._InterruptController._uio_devices.clear()
 
     def read_registers(self, address: int, length: int) -> bytes:
         """Registers from an address on, ``length`` bytes."""
@@ -87,5 +98,27 @@ class ModelDevice(Device):  # type: ignore[misc]  # pynq's class has no types
 
     def download(self, bitstream: Any, parser: Any = None) -> None:
         """Configure the PL."""
-        self.model.configure(read_bitstream(Path(bitstream.bitfile_name)))
+        self.model.configure(read_standin(Path(bitstream.bitfile_name).read_bytes()))
         self.post_download(bitstream, parser)
+
+
+class _Uio:
+    """pynq's UioController over the model: events that are waited for are set when the processor is interrupted."""
+
+    def __init__(self, device: ModelDevice, _: str) -> None:
+        self._device, self._events = device, list[Any]()
+
+    def add_event(self, event: Any, _: int) -> None:
+        """Set this event when the interrupt comes."""
+        self._events.append(event)
+        if len(self._events) == 1:  # as a device's file, it is heard of later, never within this call
+            asyncio.get_running_loop().call_soon(self._look)
+
+    def _look(self) -> None:
+        if self._device.model.interrupt:
+            self._device.interrupted += 1
+            events, self._events = self._events, []
+            for event in events:
+                event.set()
+        else:
+            asyncio.get_running_loop().call_later(_LOOK_S, self._look)

@@ -1,4 +1,4 @@
-"""Golden model against RTL on random cases, and two results of one image against each other."""
+"""Golden model against RTL and engine on random cases, and two results of one image against each other."""
 
 from __future__ import annotations
 
@@ -127,24 +127,42 @@ def extent(result: Result) -> dict[str, int]:
             "potentials": sum(array.size for array in result.states.values()), "ticks": int(result.stats["TICKS"])}
 
 
-def compare(case: Case, expected: Result, golden: Machine, rtl: Machine) -> str | None:
-    """Run a case on the RTL; the first difference from what the golden model has just returned, in words, or None."""
+def compare_engine(case: Case, golden: Machine, engine: Machine) -> str | None:
+    """Run a case on the golden model and the engine; the first difference in words, or None. An overflow must be the same."""
     try:
-        rtl.load(case.image)
-        found = rtl.run(case.inputs, **_everything(case))
+        expected = run_golden(case, golden)
     except MachineError as error:
-        return f"RTL: {error}"
+        wanted = str(error)
+    else:
+        text = compare(case, expected, golden, engine, "engine")
+        return None if text is None else f"On the engine: {text}"
+    try:
+        engine.load(case.image)
+        engine.run(case.inputs, **_everything(case))
+    except MachineError as error:
+        return None if str(error) == wanted else f"Engine: {error} Golden model: {wanted}"
+    return f"The engine ran what the golden model refuses: {wanted}"
+
+
+def compare(case: Case, expected: Result, golden: Machine, other: Machine, name: str = "RTL") -> str | None:
+    """Run a case on another machine, by default the RTL; the first difference from what the golden model has just returned, in words,
+    or None."""
+    try:
+        other.load(case.image)
+        found = other.run(case.inputs, **_everything(case))
+    except MachineError as error:
+        return f"{name}: {error}"
     difference = first_difference(expected, found)
     if difference is not None:
         return str(difference)
     for population in case.image.populations:
-        ours, theirs = golden.probe(population.name), rtl.probe(population.name)
+        ours, theirs = golden.probe(population.name), other.probe(population.name)
         for state in ours:
             wrong = np.flatnonzero(ours[state] != theirs[state])
             if len(wrong):
                 at = int(wrong[0])
                 return f"Final {state} of neuron {at} of {population.name!r}: {ours[state][at]} against {theirs[state][at]}"
-    for counter in ("TICKS", "READS"):
+    for counter in set(expected.stats) & set(found.stats):  # the RTL counts no operations
         if expected.stats[counter] != found.stats[counter]:
             return f"{counter}: {expected.stats[counter]} against {found.stats[counter]}"
     return None
@@ -157,8 +175,10 @@ def _everything(case: Case) -> dict[str, Any]:
 def verify(cases: int, seed: int, first: int = 0) -> Iterator[Report]:
     """Check random cases ``first`` to ``first + cases − 1``; yields the growing report after each."""
     from spikeloom.sim.compiled import open_compiled
+    from spikeloom.sim.engine import EngineMachine
     from spikeloom.sim.golden import GoldenMachine
 
+    engine = EngineMachine(threads=1)
     report = Report(seed)
     open_array: tuple[ArrayParams, Machine] | None = None
     for number in range(first, first + cases):
@@ -169,7 +189,10 @@ def verify(cases: int, seed: int, first: int = 0) -> Iterator[Report]:
         rtl: Machine = open_compiled(params, pauses=pauses, seed=int(rng.integers(1 << 31)), random_start=True, limit=100_000)
         open_array = params, rtl
         while True:
-            case = random_case(params, rng)
+            case, counts = random_case(params, rng), dict[str, int]()
+            text = compare_engine(case, GoldenMachine(), engine)
+            if text is not None:
+                break
             try:
                 text, counts = check_case(case, rtl, GoldenMachine())
                 break

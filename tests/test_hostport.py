@@ -9,7 +9,8 @@ import pytest
 
 from spikeloom.errors import MachineError
 from spikeloom.fields import Words
-from spikeloom.host.driver import CLEAR_COUNTERS, RESET_ARRAY, Driver
+from spikeloom.host.driver import Driver
+from spikeloom.host.port import CLEAR_COUNTERS, RESET_ARRAY
 from spikeloom.memories import Control, Memory, class_records, controls, memory_specs
 from spikeloom.packets import COMMANDS, Command, Fault, Response
 from spikeloom.registers import ADDRESS, IDENTITY, REGISTERS

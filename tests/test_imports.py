@@ -47,14 +47,19 @@ EXCEPTIONS = {
     "sim/cosim_run.py": {"cocotb_tools"},                  # runs inside the simulator's process
     "sim/cosim_server.py": {"cocotb", "cocotbext"},        # the same
     "sim/board_model.py": {"host"},                        # boards, their .hwh
-    "sim/pynq_device.py": {"pynq", "pynqmetadata"},        # the model as a device of pynq
-    "sim/virtual.py": {"pynq", "host", "grpc"},            # the virtual board
+    "sim/pynq_device.py": {"host", "pynq", "pynqmetadata"},  # the model as a device of pynq
+    "host/board_interrupt.py": {"pynq"},                   # the DMA's interrupt, through pynq's class
+    "host/board_remote.py": {"pynq", "grpc"},              # boards on the network, through pynq's client
+    "sim/virtual_board.py": {"host"},                      # boards, their stand-ins for bitstreams
+    "sim/virtual_machine.py": {"pynq", "host"},            # the machine on a server of its own
+    "sim/virtual.py": {"pynq", "host", "grpc"},            # its server, from pynq's own messages
 }
 #: Extras that a folder imports at once, because it is itself imported late: ``cli.py`` alone imports the commands, ``sl.train``
 #: alone the training.
 AT_ONCE_TOO = {"host/commands/": {"click", "rich"}, "host/train/": {"torch"}}
 #: Exceptions that are allowed inside functions (or for type checkers) alone.
-NEVER_AT_ONCE = {"contract/__init__.py", "contract/machine.py", "host/cli.py", "host/commands/", "host/board.py"}
+NEVER_AT_ONCE = {"contract/__init__.py", "contract/machine.py", "host/cli.py", "host/commands/", "host/board.py", "host/board_remote.py",
+                 "host/board_interrupt.py"}
 
 
 #: What a fresh ``import spikeloom`` must not bring.

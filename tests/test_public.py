@@ -12,7 +12,7 @@ import pytest
 import spikeloom as sl
 from spikeloom.host.boards import board_of, synthesis
 from spikeloom.host.estimates.estimate import RAMB36_PJ, energy, images_per_second, latency_us
-from spikeloom.sim.open import KINDS, LATER, OnDemand
+from spikeloom.sim.open import KINDS, OnDemand
 
 
 def network() -> sl.Network:
@@ -97,7 +97,6 @@ def test_an_array_is_named_in_two_ways(image: sl.Image) -> None:
 
 @pytest.mark.parametrize(("kind", "options", "message"), [
     ("fpga", {}, f"There is no machine 'fpga'; there are {', '.join(KINDS)}"),
-    *((kind, {}, f"Machine '{kind}' follows in a later version") for kind in LATER),
     ("golden", {"pauses": 0.5}, "The golden model takes no options, but pauses was given"),
     ("rtl", {"board": "zedboard"}, "There is no board 'zedboard', nor an array of that name; there are tiny, small"),
     ("rtl", {"board": "tiny", "params": "small"}, "Give params or board, not both"),

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from spikeloom.fields import Words
-from spikeloom.host.driver import RESET_ARRAY, Driver
+from spikeloom.host.driver import Driver
 from spikeloom.host.encode import clear_words
+from spikeloom.host.port import RESET_ARRAY
 from spikeloom.image import Image
 from spikeloom.memories import Control, Memory, memory_specs
 from spikeloom.packets import Command, Response
@@ -24,8 +25,8 @@ from tests.arrays import SQUARE, TINY, TWIN, answers, everything, packet, sound_
 
 #: Cycles of a tick in which nothing happens, and of the boundary between two busy ticks: what this gateware takes. A change for the
 #: better is welcome, and goes here.
-EMPTY_TICK = 4
-BOUNDARY = 5
+EMPTY_TICK = 2
+BOUNDARY = 2
 
 icarus = pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog (iverilog) is not installed")
 
@@ -127,9 +128,9 @@ def cycles_of(transport: CompiledTransport, *parts: Words) -> int:
 
 
 @pytest.mark.parametrize("params", [TINY, SQUARE], ids=["one core", "2 × 2"])
-def test_an_empty_tick_costs_four_cycles_whatever_the_mesh(params: ArrayParams) -> None:
-    """Cores without neurons in use. The four: the host port's pulse reaches the cores through a register (1), each core is busy for
-    the cycle in which its drain starts (1, 1 more as it is registered), and quiet comes back through a register (1)."""
+def test_an_empty_tick_costs_two_cycles_whatever_the_mesh(params: ArrayParams) -> None:
+    """Cores without neurons in use. The two: the host port's pulse reaches the cores through a register, and quiet comes back through
+    another."""
     with Driver(CompiledTransport(params, limit=100_000)) as driver:
         transport = blank(driver)
         first = cycles_of(transport)
@@ -140,7 +141,7 @@ def test_an_empty_tick_costs_four_cycles_whatever_the_mesh(params: ArrayParams) 
 @pytest.mark.parametrize(("params", "hops"), [(TINY, 0), (SQUARE, 2)], ids=["one core", "2 × 2"])
 def test_a_busy_tick_costs_its_axons_and_a_boundary(params: ArrayParams, hops: int) -> None:
     """Every word of the host holds four axons for each of two banks, in every core: an axon a bank a cycle, without a gap, and
-    once a tick five cycles and one for each hop to the farthest core."""
+    once a tick two cycles, for its words were sent ahead. A single word, four cycles of axons, is not enough to hide the hops."""
     with Driver(CompiledTransport(params, limit=100_000)) as driver:
         transport = blank(driver)
         whole = {"mask": (1 << params.block) - 1, "x1": params.columns - 1, "y1": params.rows - 1}
@@ -148,7 +149,8 @@ def test_a_busy_tick_costs_its_axons_and_a_boundary(params: ArrayParams, hops: i
         for words in range(1, 9):
             tick = packet(*[word(Command.SPIKES, block=i % 4, **whole) for i in range(words)], word(Command.TICK, count=1))
             spent = [cycles_of(transport, *[tick] * ticks) for ticks in (1, 51)]
-            assert spent[1] - spent[0] == 50 * (words * axons + BOUNDARY + hops)
+            late = max(0, hops + 3 - axons) if words == 1 else 0
+            assert 0 <= 50 * (words * axons + BOUNDARY + late) - (spent[1] - spent[0]) <= 2 * late, f"{words} words"
 
 
 def blank(driver: Driver) -> CompiledTransport:

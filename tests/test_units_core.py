@@ -88,31 +88,31 @@ def test_accumulators_swap_and_drain(folds: int) -> None:
         shadow: list[list[int]] = []
         drained: list[int] = []  # what the drain register should hold
         loads: list[int] = []
-        shifts = 0
+        asked = 0  # rows asked for in a fold
+        due: list[list[int] | None] = [None] * lanes.ROW_LATENCY
         for _ in range(600):
+            wanted = due.pop(0)
+            if wanted is not None:
+                assert [ctx.get(lanes.row[i]) for i in range(2)] == wanted
             ctx.set(lanes.step, Step.IDLE)
-            ctx.set(lanes.shift, 0)
-            if drained and shifts < params.lane_rows:
-                assert [ctx.get(lanes.row[i]) for i in range(2)] == drained[2 * shifts: 2 * shifts + 2]
-                if rng.random() < 0.6:
-                    ctx.set(lanes.shift, 1)
-                    shifts += 1
+            index = rng.randrange(params.lane_rows)
+            ctx.set(lanes.index, index)
+            due.append(drained[2 * index: 2 * index + 2] if drained else None)
+            asked += bool(drained)
             chosen = rng.random()
-            done = not drained or shifts == params.lane_rows
+            done = not drained or asked > params.lane_rows
             if loads and done and chosen < 0.4:
                 fold = loads.pop(0)
                 ctx.set(lanes.step, Step.LOAD)
                 ctx.set(lanes.fold, fold)
-                ctx.set(lanes.shift, 0)
-                drained, shifts = shadow[fold], 0
+                drained, asked = shadow[fold], 0
                 met["load"] += 1
             elif not loads and done and chosen < 0.1:
                 ctx.set(lanes.step, Step.SWAP)
-                ctx.set(lanes.shift, 0)
                 shadow, active = active, [[0] * 6 for _ in range(folds)]
                 met["swap"] += 1
                 if folds == 1:
-                    drained, shifts = shadow[0], 0
+                    drained, asked = shadow[0], 0
                 else:
                     loads = list(range(folds))
             elif chosen < 0.8:
@@ -122,7 +122,7 @@ def test_accumulators_swap_and_drain(folds: int) -> None:
                 ctx.set(lanes.fold, fold)
                 for lane, value in enumerate(sums):
                     ctx.set(lanes.sums[lane], value)
-                met["overlap"] += bool(loads) or bool(drained and shifts < params.lane_rows)
+                met["overlap"] += bool(loads) or bool(drained and not done)
                 active[fold] = [signed(a + b, 10) for a, b in zip(active[fold], sums, strict=True)]
             await ctx.tick()
 
@@ -151,18 +151,16 @@ def check_drain(params: ArrayParams, slices: int, groups: int, currents: int) ->
     ports = [drain.sums] if params.currents == 1 else [drain.sums, drain.second_sums]
     rows = [[rng.randrange(-512, 512) for _ in range(2)] for _ in range(PARAMS.lane_rows)]
     found: list[tuple[int, list[int]]] = []
-    position = 0
 
     async def lanes(ctx: Any) -> None:
-        """The drain register: shows its row, and the next after a shift."""
-        nonlocal position
+        """The drain register: shows the row that was asked for."""
+        asked = [0] * Lanes.ROW_LATENCY
         while True:
-            row = rows[min(position, len(rows) - 1)]
+            _, _, index, valid, number, *sums = await ctx.tick().sample(
+                drain.index, drain.valid, drain.number, *(port[column] for port in ports for column in range(2)))
+            asked.append(index)
             for column in range(2):
-                ctx.set(drain.row[column], row[column])
-            _, _, shift, valid, number, *sums = await ctx.tick().sample(
-                drain.shift, drain.valid, drain.number, *(port[column] for port in ports for column in range(2)))
-            position += shift
+                ctx.set(drain.row[column], rows[asked[-Lanes.ROW_LATENCY]][column])
             if valid:
                 found.append((number, sums))
 
@@ -178,8 +176,6 @@ def check_drain(params: ArrayParams, slices: int, groups: int, currents: int) ->
             await write(ctx, drain.bus, Memory.CONTROL, control, value)
             assert await read(ctx, drain.bus, Memory.CONTROL, control, 1) == value
         for _ in range(3):
-            nonlocal position
-            position = 0
             found.clear()
             ctx.set(drain.start, 1)
             await ctx.tick()
@@ -200,9 +196,37 @@ def check_drain(params: ArrayParams, slices: int, groups: int, currents: int) ->
 
 # Spikes.
 
-@pytest.mark.parametrize("pause", [0.0, 0.6])
+def test_a_row_with_one_destination_takes_a_cycle() -> None:
+    """Packets follow each other without a gap, and what is for the host leaves joined, once nothing more can join."""
+    params = ArrayParams(lanes=16, banks=2, words=32, block=8, destinations=32, state_bits=16)
+    rows = [{"row": number, "spikes": 3, "open": 0, "membrane": [0, 0]} for number in range(8)]
+    for host in (0, 1):
+        unit, specs = SpikeUnit(params), memory_specs(params)
+        taker = Taker(unit.o, random.Random(1))
+
+        async def run(ctx: Any, unit: SpikeUnit = unit, specs: Any = specs, host: int = host) -> None:
+            for number in range(8):
+                entry = destination_record(params).pack(mask=3, offset=number % 4, block=number // 4, host=host, last=1)
+                await write(ctx, unit.bus, Memory.DESTINATIONS, number, int(entry))
+                await write(ctx, unit.bus, Memory.FANOUT, number, int(specs[Memory.FANOUT].entry.pack(start=number, valid=1)))
+            ctx.set(unit.more, 1)
+            for row in rows:
+                await send(ctx, unit.i, row)
+            ctx.set(unit.more, 0)
+            await settle(ctx, unit.idle)
+
+        simulate(unit, run, background=[taker.run])
+        found = [spikes_layout(params).from_bits(payload & 0xFFFF) for payload in taker.payloads]
+        if host:
+            assert [(packet.block, packet.mask) for packet in found] == [(0, 255), (1, 255)]
+        else:
+            assert len(found) == 8
+            assert taker.found[-1][0] - taker.found[0][0] == 7
+
+
+@pytest.mark.parametrize(("pause", "more"), [(0.0, 1), (0.6, 1), (0.6, 0)])
 @pytest.mark.parametrize("end", [0, 1])
-def test_rows_are_sent_to_their_destinations(pause: float, end: int) -> None:
+def test_rows_are_sent_to_their_destinations(pause: float, more: int, end: int) -> None:
     rng = random.Random(f"{pause}/{end}")
     params = ArrayParams(columns=4, rows=3, lanes=8, banks=2, words=32, block=8, destinations=32, state_bits=16)
     unit, record, flits = SpikeUnit(params), destination_record(params), flit_layout(params)
@@ -214,7 +238,8 @@ def test_rows_are_sent_to_their_destinations(pause: float, end: int) -> None:
     fanout = [{"start": start, "valid": int(i != 1)} for i, start in enumerate((0, 3, 8, 29))]
     taker = Taker(unit.o, rng, pause)
     sent = []
-    expected = []
+    expected: list[int] = []
+    outputs = Counter[tuple[int, int]]()  # (block, bit) sent to the host
     met = Counter[str]()
     for _ in range(50):
         row: dict[str, Any] = {"row": rng.randrange(4), "spikes": rng.randrange(4), "open": rng.randrange(4),
@@ -231,9 +256,14 @@ def test_rows_are_sent_to_their_destinations(pause: float, end: int) -> None:
                 met["plane" if entry["planes"] else "spike" if chosen else "silent"] += 1
                 met["carry"] += entry["offset"] + plane >= 4 and bool(chosen)
                 if chosen and (entry["host"] or not end):
-                    payload = packed(packets, {"mask": chosen << place % 4 * 2, "block": place // 4, "delay": entry["delay"]})
+                    mask = chosen << place % 4 * 2
+                    payload = packed(packets, {"mask": mask, "block": place // 4, "delay": entry["delay"]})
                     target = {name: entry[name] for name in ("x0", "x1", "y0", "y1", "host")}
-                    expected.append(packed(flits, {"payload": payload, "kind": Kind.SPIKES, "target": target}))
+                    if entry["host"]:
+                        outputs.update((place // 4, bit) for bit in range(8) if mask >> bit & 1)
+                        met["for the host"] += 1
+                    else:
+                        expected.append(packed(flits, {"payload": payload, "kind": Kind.SPIKES, "target": target}))
             if entry["last"]:
                 break
             index += 1
@@ -244,14 +274,20 @@ def test_rows_are_sent_to_their_destinations(pause: float, end: int) -> None:
         for address, entry in enumerate(fanout):
             await write(ctx, unit.bus, Memory.FANOUT, address, int(specs[Memory.FANOUT].entry.pack(**entry)))
         ctx.set(unit.end, end)
+        ctx.set(unit.more, more)
         for row in sent:
             while rng.random() < pause:
                 await ctx.tick()
             await send(ctx, unit.i, row)
+        ctx.set(unit.more, 0)
         await settle(ctx, unit.idle)
 
     simulate(unit, run, background=[taker.run], limit=40_000)
-    assert taker.payloads == expected
-    for situation in ("plane", "spike", "silent", "carry"):
+    found: list[Any] = [flits.from_bits(payload) for payload in taker.payloads]
+    assert [payload for payload, flit in zip(taker.payloads, found, strict=True) if not flit.target.host] == expected
+    joined = [packets.from_bits(flit.payload & (1 << packets.size) - 1) for flit in found if flit.target.host]
+    assert Counter((flit.block, bit) for flit in joined for bit in range(8) if flit.mask >> bit & 1) == outputs
+    assert len(joined) < met["for the host"]
+    for situation in ("plane", "spike", "silent", "carry", "for the host"):
         assert met[situation] > 5, f"{situation}: {met}"
     assert not pause or taker.refused

@@ -32,10 +32,12 @@ NO_VIVADO = 3
 @click.option("--deadline", type=click.FloatRange(0, min_open=True), default=240.0, show_default=True,
               help="Minutes after which Vivado is stopped.")
 @click.option("--no-vivado", is_flag=True, help="Only write the folder.")
+@click.option("--virtual", is_flag=True, help="Write spikeloom.bit and spikeloom.hwh for the virtual board (spikeloom serve) instead: this "
+                                              ".bit names the array, it is no bitstream, and no real board takes it.")
 @json_option
 @click.pass_context
 def build(context: click.Context, /, name: str, array: str | None, params_file: Path | None, network: Path | None,
-          clock_mhz: float | None, out: Path | None, jobs: int, deadline: float, no_vivado: bool, as_json: bool,
+          clock_mhz: float | None, out: Path | None, jobs: int, deadline: float, no_vivado: bool, virtual: bool, as_json: bool,
           **options: Any) -> None:
     """Write the folder that Vivado builds a bitstream from, and build it where Vivado is on the PATH.
 
@@ -45,7 +47,10 @@ def build(context: click.Context, /, name: str, array: str | None, params_file: 
     from spikeloom.host.build.vivado import find_vivado, run_vivado
     chosen = board(name)
     array_name, params, image = _what(chosen, array, params_file, network, options)
-    folder = out or Path(f"build-{chosen.name}")
+    folder = out or Path(f"{'virtual' if virtual else 'build'}-{chosen.name}")
+    if virtual:
+        emit(as_json, *_virtual(folder, chosen, params, image, clock_mhz))
+        return
     with waiting("Generating Verilog"):
         text = _verilog(params)
     manifest = write_folder(folder, chosen, params, text, array=array_name, clock_mhz=clock_mhz, jobs=jobs, image=image)
@@ -58,6 +63,21 @@ def build(context: click.Context, /, name: str, array: str | None, params_file: 
     emit(as_json, {"folder": str(folder), "built": True, "manifest": manifest},
          f"{folder / 'out'} has the bitstream: setup slack {slack['setup']:g} ns, hold slack {slack['hold']:g} ns at "
          f"{manifest['clock_mhz']:g} MHz.\nCopy spikeloom.bit and spikeloom.hwh to the board, into one folder.")
+
+
+def _virtual(folder: Path, chosen: Board, params: ArrayParams, image: Image | None, clock_mhz: float | None) -> tuple[dict[str, Any], str]:
+    """Write an overlay for the virtual board, and the image if there is one; the command's output."""
+    from spikeloom.host.build.folder import IMAGE, MANIFEST
+    from spikeloom.host.build.standin import write_standin
+    if (folder / MANIFEST).exists():
+        raise SpikeloomError(f"{folder} is a folder for Vivado: give another --out")
+    bitfile = write_standin(folder, chosen, params, clock_mhz=clock_mhz)
+    if image is not None:
+        image.save(folder / IMAGE)
+    return ({"folder": str(folder), "built": False, "bitfile": str(bitfile), "digest": params.digest()},
+            f"{bitfile} stands in for a bitstream of array digest {params.digest()[:8]}: it is none, only a virtual {chosen.title} takes "
+            f"it.\n"
+            f"Start that with: spikeloom serve --board {chosen.name}")
 
 
 def _by_hand(folder: Path) -> str:

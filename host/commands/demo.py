@@ -23,7 +23,7 @@ from spikeloom.host.estimates.estimate import Energy, energy, images_per_second,
 from spikeloom.host.importers.nir import from_nir
 from spikeloom.host.networks.reference import reference
 from spikeloom.image import Image
-from spikeloom.machine import Result
+from spikeloom.machine import Result, joined
 
 #: The array, its weights, and the population whose potentials are the scores.
 ARRAY, WEIGHT_BITS, SCORES = "pynq_z2", 8, "scores"
@@ -87,7 +87,8 @@ class Measured:
 
 
 @click.command()
-@click.option("--machine", default="rtl", show_default=True, type=click.Choice(["rtl", "cocotb"]), help="What runs the RTL.")
+@click.option("--machine", default="rtl", show_default=True, type=click.Choice(["rtl", "cocotb", "virtual"]), help="What runs the RTL; "
+              "virtual: behind a virtual board and the pynq package.")
 @click.option("--images", default=None, type=click.IntRange(1), help="Only so many of the test images.")
 @click.option("--out", default=".", show_default=True, type=click.Path(file_okay=False, path_type=Path),
               help="Folder for the raster.")
@@ -135,16 +136,6 @@ def measure(machine: str, images: int | None) -> tuple[Measured, Spikes]:
                 for part in np.array_split(spikes, min(PARTS, len(spikes)))]
         rtl = joined([part.result() for part in read]), plain.result()
     return Measured(labels, about["steps"], scores, image, expected, *rtl, board_of(ARRAY)), spikes
-
-
-def joined(parts: list[Result]) -> Result:
-    """Runs of one image on consecutive samples as one run; statistics are summed."""
-    def together(arrays: list[dict[str, npt.NDArray[Any]]]) -> dict[str, npt.NDArray[Any]]:
-        return {name: np.concatenate([array[name] for array in arrays]) for name in arrays[0]}
-    cycles = np.concatenate([np.asarray(part.cycles) for part in parts])
-    stats = {name: sum(part.stats[name] for part in parts) for name in parts[0].stats}
-    return Result(parts[0].image, together([part.spikes for part in parts]), together([part.states for part in parts]), cycles,
-                  stats)
 
 
 def draw(result: Result, spikes: Spikes, folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""`spikeloom doctor`: what is installed, what is missing, and whether the whole works."""
+"""`spikeloom doctor`: what is installed, what is missing, and whether the whole works, here or on a board."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import importlib.util
 import platform
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,7 +16,7 @@ from rich.console import Group
 from rich.table import Table
 
 from spikeloom.errors import SpikeloomError
-from spikeloom.host.commands.common import emit, json_option, waiting
+from spikeloom.host.commands.common import FILE, emit, json_option, waiting
 
 #: Packages, what they are for, and the extra that brings them.
 PACKAGES = (("numpy", "everything", ""), ("nir", "network files", "compile"), ("h5py", "network files", "compile"),
@@ -29,10 +30,21 @@ PROGRAMS = (("g++", "machine rtl", "--version", "g++"), ("make", "machine rtl", 
 
 @click.command()
 @click.option("--no-test", is_flag=True, help="Only list the tools.")
+@click.option("--bitfile", type=FILE, help="Test the board with this bitstream; its .hwh lies beside it.")
+@click.option("--board", "board_name", metavar="NAME", help="Test the board, which is this one; `spikeloom boards` lists them.")
+@click.option("--address", help="Where the board is on the network, if this Python does not run on it.")
 @json_option
 @click.pass_context
-def doctor(context: click.Context, no_test: bool, as_json: bool) -> None:
-    """List the tools that were found and how to get the others, and run a tiny network on the golden model and the RTL."""
+def doctor(context: click.Context, no_test: bool, bitfile: Path | None, board_name: str | None, address: str | None,
+           as_json: bool) -> None:
+    """List the tools that were found and how to get the others, and run a tiny network on the golden model and the RTL.
+
+    With --bitfile or --board, test the board instead, step by step: please send us what --json prints.
+    """
+    if bitfile is not None or board_name is not None:
+        context.exit(_board(bitfile, board_name, address, as_json))
+    if address is not None:
+        raise click.UsageError("--address needs --bitfile")
     tools = [_package(*entry) for entry in PACKAGES] + [_program(*entry) for entry in PROGRAMS]
     test = None if no_test else self_test()
     table = Table("tool", "version", "needed for", "how to get it")
@@ -41,6 +53,27 @@ def doctor(context: click.Context, no_test: bool, as_json: bool) -> None:
     plain: dict[str, Any] = {"python": platform.python_version(), "tools": tools, "self_test": test}
     emit(as_json, plain, Group(f"Python {platform.python_version()}", table, "" if test is None else test["text"]))
     context.exit(0 if test is None or test["passed"] else 1)
+
+
+def _board(bitfile: Path | None, board_name: str | None, address: str | None, as_json: bool) -> int:
+    """Test a board; the exit code."""
+    from spikeloom.host.boards import board
+    from spikeloom.host.selftest import BoardTest
+    from spikeloom.sim.golden import GoldenMachine
+    options = {} if address is None else {"address": address}
+    test = BoardTest(bitfile, GoldenMachine(), None if board_name is None else board(board_name), **options)
+    with waiting("Testing the board"):
+        report = test.run()
+    table = Table("step", "outcome", "seconds", "why, or what was found")
+    for step in report["steps"]:
+        found = step["reason"] or ", ".join(f"{name} {_short(value)}" for name, value in step["found"].items())
+        table.add_row(step["name"], step["outcome"], f"{step['seconds']:.2f}", found)
+    emit(as_json, report, Group(table, "The board passed." if report["passed"] else "The board did not pass."))
+    return 0 if report["passed"] else 1
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def self_test() -> dict[str, Any]:

@@ -13,6 +13,7 @@ from spikeloom.host.commands.doctor import doctor
 from spikeloom.host.commands.fit import fit
 from spikeloom.host.commands.network import compile_command, report
 from spikeloom.host.commands.runs import diff, run_command
+from spikeloom.host.commands.serve import serve
 from spikeloom.host.commands.verify import verify
 
 
@@ -22,7 +23,7 @@ def group() -> None:
     """Put trained spiking networks on core arrays for Xilinx boards: compile, run, verify."""
 
 
-for command in (boards, build, compile_command, demo, diff, doctor, fit, report, run_command, verify, verilog):
+for command in (boards, build, compile_command, demo, diff, doctor, fit, report, run_command, serve, verify, verilog):
     group.add_command(command)
 
 

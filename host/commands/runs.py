@@ -16,7 +16,7 @@ from spikeloom.host.commands.common import FILE, TARGET, emit, json_option, load
 @click.argument("image", type=FILE)
 @click.option("--input", "input_file", required=True, type=FILE,
               help="Spikes: .npy, bool or 0/1, (steps, inputs) or (samples, steps, inputs); .npz with one array per input.")
-@click.option("--machine", default="golden", show_default=True, type=click.Choice(["golden", "rtl", "cocotb"]))
+@click.option("--machine", default="golden", show_default=True, type=click.Choice(["golden", "engine", "rtl", "cocotb"]))
 @click.option("--potentials", default="end", show_default=True, type=click.Choice(["none", "end", "steps"]),
               help="When membrane potentials are read.")
 @click.option("--record", multiple=True, help="Population whose potentials are read (repeat for several).")

@@ -21,7 +21,7 @@ _SUMS = ("cases", "differing", "redrawn")
 
 @click.command()
 @click.option("--kind", default="all", show_default=True, type=click.Choice([*KINDS, "all"]),
-              help="images: drawn bit by bit, golden model against RTL. networks: through the compiler, and also against the "
+              help="images: drawn bit by bit, golden model against RTL and engine. networks: through the compiler, and also against the "
                    "network's integers evaluated in steps.")
 @click.option("--cases", default=25, show_default=True, type=click.IntRange(1), help="How many random cases of each kind.")
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Seed of all that is random.")
@@ -31,7 +31,7 @@ _SUMS = ("cases", "differing", "redrawn")
 @click.pass_context
 def verify(context: click.Context, kind: str, cases: int, seed: int, first: int, jobs: int | None, scheduler: str | None,
            as_json: bool) -> None:
-    """Compare golden model and RTL on random cases: every spike, potential and state; exit code 1 when they differ."""
+    """Compare golden model, engine and RTL on random cases: every spike, potential and state; exit code 1 when they differ."""
     start = time.monotonic()
     work = [(chosen, seed, low, count) for chosen in (KINDS if kind == "all" else [kind]) for low, count in spans(cases, first)]
     parts = executor.iterate(check, work, jobs=jobs, scheduler=scheduler)

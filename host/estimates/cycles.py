@@ -6,19 +6,22 @@ next. In a window a core updates the tick that has ended, sends its spikes, and 
     window = max(update, integration, host stream, EMPTY)
 
 ========================== =======================================================================================================
-row r of fold f joined      J_f + (r + 1)·S; S = slices · currents; J_f = L + 2 with one fold, else L + 3 + f·(groups·S + L + 1)
+row r of fold f joined      J_f + (r + 1)·S; S = slices · currents; J_f = L + 4 with one fold, else L + 5 + f·(groups·S + L + 1)
 its spikes are queued       q = that + 6; L = 1 + log₂ banks, the latency of the synapse memory
-the spike unit is done      e = max(q, e of the row before) + 2 + Σ over destinations (1 + max(1, planes)), for rows that spike or send v
-**update**                  max(q, e) of the last row + 2
+the spike unit is done      e = max(q + 2, e of the row before) + Σ over destinations max(1, planes), for rows that spike or send v;
+                            a packet made in cycle e is sent in e + 1, or kept for others for the same block of the host to join
+**update**                  q of the last row, or e + 1, or the cycle in which the last packet is sent that was kept, + 2
 a packet sent in cycle s    reaches a core h hops away in s + 1 + h, one packet a core a cycle; the host likewise, one word a cycle
-host word i of a tick       is sent in cycle i (1, 2, …), or when the axon queues (QUEUE packets a bank) let it
+host words sent ahead       up to AHEAD of the next tick's, a word a cycle from behind the TICK on until the cores rest; they reach the
+                            queues in cycles 1, 2, … of their window; the last one delays the pulse to its cycle + 3 + h
+other host word i           is sent in cycle i (1, 2, …), or when the axon queues (QUEUE packets a bank) let it
 packet i that was delayed   is at its core's queues in cycle 4 + i
-an axon of bank b           fires in max(arrival + 2, last of bank b + 1): an axon a bank a cycle
+an axon of bank b           fires in max(arrival + 1, last of bank b + 1): an axon a bank a cycle
 an entry of a list          is there 5 cycles after its axon; of all banks only those with the first waiting bank's fold fire together,
                             and none while a fold is loaded
-**integration**             last fire + 2
-**host stream**             words of the tick + 2 (their TICK comes behind them); last word to the host + 2
-EMPTY                       4
+**integration**             last fire + 1, with lists + 2
+**host stream**             words of the tick that were not sent ahead + 2 (their TICK comes behind them); last word to the host + 2
+EMPTY                       2
 reading potentials          begins with the window quiet; 7 + 2·h + 3·words for each READ, then the tick's host words follow
 MARK                        1
 ========================== =======================================================================================================
@@ -33,7 +36,7 @@ Events are exact (``spikeloom.sim.activity``), or drawn at given rates
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -43,6 +46,7 @@ from spikeloom.errors import InputError
 from spikeloom.events import InputSpikes, prepare
 from spikeloom.fields import Ints
 from spikeloom.host.encode import MARK_TICKS, InputEncoder, ReadPlan
+from spikeloom.host.estimates.cycle_axons import numbered, walked
 from spikeloom.host.estimates.cycle_events import Activity
 from spikeloom.host.estimates.cycle_tables import CoreTables
 from spikeloom.image import Image
@@ -51,10 +55,14 @@ from spikeloom.memories import Memory
 from spikeloom.packets import COMMANDS, Command
 
 #: Cycles that the gateware takes: see above. ``tests/test_rtl.py`` pins the first.
-EMPTY, WRITE_BACK, TO_FIRE, DELAYED, LIST, QUIET = 4, 6, 2, 4, 5, 2
+EMPTY, WRITE_BACK, TO_SEND, DELAYED, QUIET = 2, 6, 2, 4, 2
 READ, READ_ENTRY = 7, 3
-#: Packets in a bank's axon queue.
-QUEUE = 16
+#: Words of the host that go ahead of their tick.
+AHEAD = 16
+
+
+#: A SPIKES word: mask, block, columns and rows of its cores.
+Word = tuple[int, int, range, range]
 
 
 @dataclass(frozen=True)
@@ -90,25 +98,28 @@ def predict(image: Image, spikes: InputSpikes, activity: Activity, *, potentials
     reads = {tick: [command for population in chosen for command in _reads(image, population.name)]
              for tick, chosen in readings(image, potentials, record, steps).items()}
     array = _Array(image, activity)
+
+    def words_of(sample: int, tick: int) -> list[Word]:
+        return [(int(masks[sample, tick, g]), fields["block"][g], range(fields["x0"][g], fields["x1"][g] + 1),
+                 range(fields["y0"][g], fields["y1"][g] + 1)) for g in np.flatnonzero(masks[sample, tick])]
+
     marks, clock, window = [0], 0, _Window(array, None)
-    for sample in range(samples):
-        for tick in range(ticks):
-            groups = np.flatnonzero(masks[sample, tick])
-            words = [(int(masks[sample, tick, g]), fields["block"][g], range(fields["x0"][g], fields["x1"][g] + 1),
-                      range(fields["y0"][g], fields["y1"][g] + 1)) for g in groups]
-            starts = bool(words) or tick % MARK_TICKS == 0 or bool(reads.get(tick - 1))
-            begin = window.read(reads.get(tick - 1, []) if tick else reads.get(ticks - 1, []) if sample else [])
-            window.host(words, begin, starts)
-            quiet = window.close()
-            if window.marked and window.mark is None:
-                window.mark, quiet = quiet, quiet + 1
-            if window.ends and window.mark is not None:
-                marks.append(clock + window.mark)
-            clock += quiet
-            last = tick == ticks - 1
-            window = _Window(array, (sample, tick), end=last, marked=last or (tick + 1) % MARK_TICKS == 0)
+    following = words_of(0, 0)
+    for sample, tick in np.ndindex(samples, ticks):
+        words, last = following, tick == ticks - 1
+        following = words_of(sample + last, (tick + 1) % ticks) if sample + last < samples else []
+        starts = bool(words) or tick % MARK_TICKS == 0 or bool(reads.get(tick - 1))
+        begin = window.read(reads.get(tick - 1, []) if tick else reads.get(ticks - 1, []) if sample else [])
+        window.host(words, begin, starts)
+        quiet = window.close(following if not reads.get(tick) else [])
+        if window.marked and window.mark is None:
+            window.mark, quiet = quiet, quiet + 1
+        if window.ends and window.mark is not None:
+            marks.append(clock + window.mark)
+        clock += quiet
+        window = _Window(array, (sample, tick), end=last, marked=last or (tick + 1) % MARK_TICKS == 0)
     window.read(reads.get(ticks - 1, []))
-    marks.append(clock + (window.close() if window.mark is None else window.mark))
+    marks.append(clock + (window.close([]) if window.mark is None else window.mark))
     return Prediction(np.diff(marks).astype(np.int64), dict(array.limits), array.reads if activity.reads is None else activity.reads)
 
 
@@ -126,8 +137,8 @@ class _Array:
         self.cores = [CoreTables(image, (x, y)) for y in range(params.rows) for x in range(params.columns)]
         self.activity = activity
         self.latency = params.banks.bit_length()  # 1 + log₂ banks
-        self.banks = [sum(1 << i for i in range(bank, params.block, params.banks)) for bank in range(params.banks)]
         self.waiting: list[list[tuple[int, int, int]]] = [[] for _ in range(params.delays)]
+        self.early = 0  # words of the next tick that were sent ahead
         self.limits: Counter[str] = Counter({"update": 0, "integration": 0, "host": 0, "empty": 0, "readings": 0})
         self.reads = 0
         per_row = params.neurons_per_cycle
@@ -169,23 +180,32 @@ class _Window:
             return
         step, latency = core.row_cycles, array.latency
         fold = core.groups * step + latency + 1
-        first = latency + 2 if self.params.folds == 1 else latency + 3
+        first = latency + 4 if self.params.folds == 1 else latency + 5
         spikes, open_ = array.spikes[index][sample, tick], array.open[index][tick]
-        done = 0
+        done, made = 0, 0         # cycle of the last destination, and of the last that got a packet
+        kept, out = (-1, 0), -1  # block and mask of the word for the host that is kept, and the hops before it
         for row in np.flatnonzero((spikes != 0) | (open_ != 0)).tolist():
             f, group = divmod(row, core.groups)
-            done = max(done, first + f * fold + (group + 1) * step + WRITE_BACK) + 2
+            done = max(done, first + f * fold + (group + 1) * step + WRITE_BACK + TO_SEND)
             for target in core.fan[row]:
-                done += 1
                 for plane in range(max(1, target.planes)):
                     done += 1
                     mask = target.mask & (int(spikes[row]) if not target.planes else self._plane(index, sample, tick, row, plane))
+                    at = target.first + plane * self.params.neurons_per_cycle
+                    block, mask = at // self.params.block, mask << at % self.params.block
+                    made = done if mask and (target.out >= 0 or not end) else made
                     if mask and target.out >= 0:
-                        outs.append(done + 1 + target.out)
+                        joins = kept[0] == block and not kept[1] & mask
+                        if kept[1] and not joins:
+                            outs.append(done + 2 + target.out)
+                        kept, out = (block, mask | kept[1] * joins), target.out
                     elif mask and not end:
-                        at = target.first + plane * self.params.neurons_per_cycle
-                        self._send(done, mask << at % self.params.block, at // self.params.block, target.delay, target.targets)
+                        self._send(done + 1, mask, block, target.delay, target.targets)
         last = first + (core.folds - 1) * fold + core.groups * step + WRITE_BACK
+        done = max(done, made + bool(made))
+        if kept[1]:
+            done = max(done, last) + 1
+            outs.append(done + 1 + out)
         self.update = max(self.update, last + QUIET, done + QUIET)
 
     def _plane(self, index: int, sample: int, tick: int, row: int, plane: int) -> int:
@@ -208,7 +228,7 @@ class _Window:
         """Readings before the next tick's words; returns the cycle in which the next word is taken."""
         if not commands:
             return 1
-        arrived = self._integrate(count=False) + QUIET if self.packets else 0
+        arrived = self._integrated(count=False)
         quiet = max(self.update, self.out + QUIET, self.least, arrived, self.integration)
         if self.marked:
             self.mark, quiet = quiet, quiet + 1
@@ -216,72 +236,34 @@ class _Window:
         self.reading = cost
         return quiet + cost
 
-    def host(self, words: list[tuple[int, int, range, range]], begin: int, starts: bool) -> None:
+    def host(self, words: list[Word], begin: int, starts: bool) -> None:
         """The host's words of the tick, and its TICK where it has one."""
-        self.words = begin + len(words) + 1 if starts else 0
-        for cycle, (mask, block, columns, rows) in enumerate(words, begin):
-            self.packets += [(cycle + 1 + x + y, y * self.params.columns + x, block, mask) for y in rows for x in columns]
+        early, self.array.early = self.array.early, 0
+        self.words = begin + len(words) - early + 1 if starts else 0
+        for turn, (mask, block, columns, rows) in enumerate(words):
+            self.packets += [(turn + 1 if turn < early else begin + turn - early + 1 + x + y, y * self.params.columns + x, block, mask)
+                             for y in rows for x in columns]
 
-    def _integrate(self, count: bool = True) -> int:
-        """The last cycle in which an axon fires; adds the words read to the array's, where they count."""
-        before = self.array.reads
+    def _integrated(self, count: bool = True) -> int:
+        """The cycle after the last axon has fired; adds the words read to the array's, where they count."""
+        if not self.packets:
+            return 0
         by_core: dict[int, list[tuple[int, int, int]]] = {}
         for arrival, core, block, mask in self.packets:
             by_core.setdefault(core, []).append((arrival, block, mask))
-        run = self._direct if not self.params.lists else self._lists
-        last = max(run(core, sorted(packets)) for core, packets in by_core.items())
-        if not count:
-            self.array.reads = before
-        return last
+        runs = [(walked if self.params.lists else numbered)(self.array.cores[core], sorted(packets)) for core, packets in by_core.items()]
+        last = max(cycle for cycle, _ in runs)
+        self.array.reads += sum(words for _, words in runs) if count else 0
+        return last + (QUIET if self.params.lists else QUIET - 1)
 
-    def _direct(self, core: int, packets: list[tuple[int, int, int]]) -> int:
-        """One fold: each bank takes an axon a cycle."""
-        free, taken = [0] * self.params.banks, 0
-        loads = [deque([0] * QUEUE, QUEUE) for _ in free]
-        for arrival, _, mask in packets:
-            parts = [(bank, (mask & chosen).bit_count()) for bank, chosen in enumerate(self.array.banks) if mask & chosen]
-            taken = max(arrival, taken + 1, *(loads[bank][0] for bank, _ in parts))
-            for bank, count in parts:
-                start = max(taken + TO_FIRE, free[bank])
-                loads[bank].append(start)
-                free[bank] = start + count
-                self.array.reads += count
-        return max(free) - 1
-
-    def _lists(self, core: int, packets: list[tuple[int, int, int]]) -> int:
-        """Several folds: each bank walks lists, and banks fire together where their folds are equal."""
-        table = self.array.cores[core]
-        assert table.lists is not None
-        banks, block_size = self.params.banks, self.params.block
-        waiting: list[deque[tuple[int, int]]] = [deque() for _ in range(banks)]
-        look, taken = [0] * banks, 0
-        for arrival, block, mask in packets:
-            taken = max(arrival, taken + 1)
-            while mask:
-                bit = (mask & -mask).bit_length() - 1
-                mask &= mask - 1
-                bank = bit % banks
-                look[bank] = max(taken + TO_FIRE, look[bank] + 1)
-                waiting[bank].extend((look[bank] + LIST, fold) for fold in table.lists[block * block_size + bit])
-        period = table.groups * table.row_cycles + self.array.latency + 1
-        cycle, last = 0, max(look) + 1
-        while any(waiting):
-            cycle = max(cycle + 1, min(queue[0][0] for queue in waiting if queue))
-            turn, rest = divmod(cycle - 2, period)
-            if rest == 0 and turn < table.folds:
-                continue
-            fold = next(queue[0][1] for queue in waiting if queue and queue[0][0] <= cycle)
-            for queue in waiting:
-                if queue and queue[0][0] <= cycle and queue[0][1] == fold:
-                    queue.popleft()
-                    self.array.reads += 1
-            last = cycle
-        return last
-
-    def close(self) -> int:
-        """The cycle of the next pulse, without a MARK; notes what it waited for."""
-        terms = {"integration": max(self._integrate() + QUIET if self.packets else 0, self.integration), "update": self.update,
+    def close(self, following: list[Word]) -> int:
+        """The cycle of the next pulse, without a MARK; notes what it waited for. Of the words that follow, some are sent ahead."""
+        terms = {"integration": max(self._integrated(), self.integration), "update": self.update,
                  "host": max(self.words, self.out + QUIET if self.out else 0), "empty": self.least}
+        first, rest = max(self.words, 1), max(terms[name] for name in ("integration", "update", "empty"))
+        early = self.array.early = max(0, min(AHEAD, len(following), rest - first))
+        for turn, (_, _, columns, rows) in enumerate(following[:early]):
+            terms["host"] = max(terms["host"], first + turn + 1 + QUIET + columns[-1] + rows[-1])
         quiet = max(terms.values())
         name = max(terms, key=lambda name: terms[name])
         limits = self.array.limits

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from spikeloom.events import InputSpikes, Spikes
 from spikeloom.fields import Ints
 from spikeloom.image import Image, PopulationMap
 from spikeloom.params import ArrayParams
+
+if TYPE_CHECKING:
+    from spikeloom.stream import Stream
 
 #: When potentials are read: not at all, after each sample's last step, or after every step.
 Potentials = Literal["none", "end", "steps"]
@@ -65,6 +68,12 @@ class Machine(Protocol):
         """Run samples, each from the zero state. ``record`` names the populations whose potentials are read
         (default: those that never spike)."""
 
+    async def run_async(self, spikes: InputSpikes, *, potentials: Potentials = "end", record: Iterable[str] | None = None) -> Result:
+        """`run` as a coroutine, see :class:`spikeloom.calls.Calls`."""
+
+    def stream(self, *, potentials: Literal["none", "steps"] = "steps", record: Iterable[str] | None = None) -> Stream:
+        """Live input: a :class:`spikeloom.stream.Stream`. MachineError where the machine takes whole samples only."""
+
     def reset(self) -> None:
         """Forget all neuron state and waiting spikes; the image stays."""
 
@@ -97,3 +106,18 @@ def readings(image: Image, potentials: Potentials, record: Iterable[str] | None,
         for population in chosen:
             reads.setdefault(step * image.ticks_per_step + population.depth, []).append(population)
     return reads
+
+
+def joined(results: Sequence[Result]) -> Result:
+    """Runs of one image on consecutive samples, at least one run, as one run: its ``stats`` add up, ``cycles`` are None where a run
+    has none."""
+    def together(parts: list[Any]) -> dict[str, Any]:
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    clocks = [np.asarray(result.cycles) for result in results if result.cycles is not None]
+    stats: dict[str, Any] = {}
+    for result in results:
+        for name, value in result.stats.items():
+            stats[name] = stats.get(name, 0) + value
+    return Result(results[0].image, together([result.spikes for result in results]), together([result.states for result in results]),
+                  np.concatenate(clocks) if len(clocks) == len(results) else None, stats)

@@ -253,7 +253,7 @@ class ArrayParams:
 PRESETS: dict[str, ArrayParams] = {
     "tiny": ArrayParams(lanes=16, banks=2, words=64, block=8, delay_depth=16, destinations=32),
     "small": ArrayParams(columns=2, rows=2, lanes=32, banks=2, words=128, block=16, delay_depth=32),
-    "pynq_z2": ArrayParams(columns=2, rows=2, lanes=144),
+    "pynq_z2": ArrayParams(columns=2, rows=2, lanes=144, neurons_per_cycle=4),
     "pynq_z2_folded": ArrayParams(columns=2, rows=2, lanes=64, folds=64, banks=2, words=512, weight_bits=8, accumulator_bits=18,
                                   state_bits=18, axons=2048, entries=1024, destinations=2048, delay_depth=32, refractory_bits=4, currents=0,
                                   floors=1),
