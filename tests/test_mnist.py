@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ import pytest
 import spikeloom as sl
 from spikeloom.host import mnist
 from tests.data import shared_data
-from tests.scripts import load_script
+from tests.scripts import ROOT, load_script
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "mnist"
 #: What examples/mnist/train.py printed for the committed network: right of the 2,000 test images.
@@ -96,3 +99,16 @@ def test_training_sees_the_bitmaps_that_the_array_sees() -> None:
     data = mnist.Mnist(images, np.arange(5))
     first, again = (module.train(data, epochs=1, seed=3).layers[0].weights() for _ in range(2))
     assert torch.equal(first, again)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)  # the array is compiled first
+def test_a_thousand_images_agree_in_every_spike_potential_and_cycle() -> None:
+    folder = shared_data("mnist")
+    done = subprocess.run([sys.executable, "benchmarks/all_images.py", "--data", folder, "--images", "1000", "--json"], cwd=ROOT,
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    assert found["images"] == 1000
+    assert found["spikes"] == found["potentials"] == 1000 * mnist.NEURONS
+    assert not any(value for name, value in found.items() if "differ" in name), found
