@@ -1,19 +1,16 @@
 """Single components of the gateware in Amaranth's simulator, with random waits on every port, against references in plain Python.
 
-Here the queue, axons and lists; other units in the files beside this one.
+Here axons and lists; other units in the files beside this one.
 """
 
 from __future__ import annotations
 
-import gc
 import random
-import warnings
 from collections import Counter
 from typing import Any
 
 import numpy as np
 import pytest
-from amaranth.hdl import UnusedElaboratable
 
 from spikeloom.hdl.axons import AxonUnit, BankExpander, DelaySlots, ListWalker
 from spikeloom.hdl.layouts import spikes_layout, struct
@@ -24,59 +21,6 @@ from tests.units import Process, Taker, feed, packed, send, settle, simulate
 
 PARAMS = ArrayParams(lanes=8, banks=2, words=32, block=8, delays=4, delay_depth=4, destinations=16)
 PAUSES = [(0.0, 0.0), (0.0, 0.7), (0.7, 0.0), (0.5, 0.5)]
-
-
-# Queue.
-
-@pytest.mark.parametrize("depth", [2, 8])
-@pytest.mark.parametrize("pauses", PAUSES)
-def test_a_queue_keeps_order_and_fills(depth: int, pauses: tuple[float, float]) -> None:
-    rng = random.Random(depth)
-    sent = [rng.randrange(1 << 9) for _ in range(300)]
-    queue = Queue(9, depth)
-    taker = Taker(queue.o, rng, pauses[1])
-    full = Counter[str]()
-
-    async def watch(ctx: Any) -> None:
-        while True:
-            _, _, ready, valid = await ctx.tick().sample(queue.i.ready, queue.o.valid)
-            full["full"] += not ready
-            full["empty"] += not valid
-
-    async def done(ctx: Any) -> None:
-        await feed(queue.i, sent, rng, pauses[0])(ctx)
-        while len(taker.found) < len(sent):
-            await ctx.tick()
-
-    simulate(queue, done, background=[taker.run, watch])
-    assert taker.payloads == sent
-    if pauses == (0.0, 0.7):
-        assert full["full"] > 50, "the queue was never full"
-    if pauses == (0.7, 0.0):
-        assert full["empty"] > 50, "the queue was never empty"
-    if pauses == (0.0, 0.0):  # a payload a cycle, each later by the latency
-        assert [cycle for cycle, _ in taker.found] == list(range(Queue.LATENCY, len(sent) + Queue.LATENCY))
-
-
-def test_a_queue_holds_exactly_its_depth() -> None:
-    queue = Queue(4, 4)
-
-    async def fill(ctx: Any) -> None:
-        for i in range(4):
-            assert ctx.get(queue.i.ready)
-            await send(ctx, queue.i, i)
-        assert not ctx.get(queue.i.ready)
-
-    simulate(queue, fill)
-
-
-@pytest.mark.parametrize("depth", [0, 1, 3, 12])
-def test_a_queue_of_an_odd_depth_is_refused(depth: int) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnusedElaboratable)  # what Amaranth says of a component that was never finished
-        with pytest.raises(ValueError, match=f"Queue depth must be a power of two of at least 2, not {depth}"):
-            Queue(1, depth)
-        gc.collect()
 
 
 # Axons.
