@@ -4,8 +4,8 @@
 ratios of a simple dual-port RAMB36 (72 × 512 … 1 × 32k) and RAMB18 (36 × 512 … 1 × 16k). **DSP**: a multiplication for the potential and
 for each current of the neurons that are updated in a cycle. **LUT, flip-flops**: linear in sizes of the structure, fitted by least
 squares of the relative error to what Yosys counts; :data:`LUT_ERROR` and :data:`FF_ERROR` are the largest errors of a point that was
-left out of the fit, all of two neurons a cycle; ``docs/performance.md`` says why it may be worse elsewhere.
-``benchmarks/resources.py`` makes all this from ``docs/resources.json``, where block RAM and DSPs agree exactly.
+left out of the fit; ``docs/performance.md`` says why it may be worse elsewhere.
+``benchmarks/resources.py`` makes all this from ``docs/resources.json``, where DSPs agree exactly and block RAM but for one point (3 %).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from spikeloom.memories import Memory, memory_specs, state_memories
 from spikeloom.params import ArrayParams
 
 #: What is fitted, by feature: see :func:`features`.
-LUTS: tuple[float, ...] = (1.1084, 1.775, 332.1479, 1789.2589, 512.5723)
-FFS: tuple[float, ...] = (1.0257, -0.0502, -42.1951, 1255.3615, 461.5467)
+LUTS: tuple[float, ...] = (0.9132, 2.015, 527.1784, 386.7738, 994.2381, 431.8762)
+FFS: tuple[float, ...] = (1.1107, 0.0644, -23.1576, 517.7987, 322.2211, 469.8197)
 #: Largest relative error of an array that was left out of the fit.
-LUT_ERROR, FF_ERROR = 0.2661, 0.0780
+LUT_ERROR, FF_ERROR = 0.0774, 0.0237
 #: What the system around the array takes (an estimate, as in ``benchmarks/synthesis.py``).
 AROUND = {"luts": 6_000, "ffs": 8_000, "ramb36": 6.0, "dsps": 0}
 #: Share of a part that an array with the system around it may take.
@@ -69,11 +69,12 @@ def memories(params: ArrayParams) -> list[tuple[int, int, bool]]:
 
 def features(params: ArrayParams) -> tuple[float, ...]:
     """Sizes that LUTs and flip-flops are linear in, over all cores: bits of the lanes' registers, LUTs that LUT-RAM would fill at a bit and
-    64 entries each, banks with lists, and cores; and 1, for the host port."""
+    64 entries each, banks with lists, neurons a cycle, and cores; and 1, for the host port."""
     tree = sum((params.banks >> level) * (params.weight_bits + level) for level in range(1, params.banks.bit_length()))
     lanes = params.lanes * (params.accumulator_bits * (1 if params.lists else 2) + tree)
     shallow = sum(width * -(-depth // 64) for width, depth, block in memories(params) if not block)
-    return (*(float(params.cores * value) for value in (lanes, shallow, params.banks * params.lists, 1)), 1.0)
+    return (*(float(params.cores * value) for value in
+              (lanes, shallow, params.banks * params.lists, params.neurons_per_cycle, 1)), 1.0)
 
 
 def resources(params: ArrayParams) -> Resources:
