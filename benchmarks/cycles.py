@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from page import write
 
 from spikeloom.errors import MachineError, SpikeloomError
 from spikeloom.events import InputSpikes
@@ -31,8 +32,6 @@ from spikeloom.params import ArrayParams, preset
 from spikeloom.sim.activity import activity
 
 DATA = Path(os.environ.get("SPIKELOOM_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
-#: The page with the table, and what stands around it there.
-DOCS, BEGIN, END = Path(__file__).resolve().parents[1] / "docs" / "performance.md", "<!-- measured: cycles -->", "<!-- end -->"
 HEAD = "| case | samples | measured cycles | predicted | error | worst sample | waited most for |\n|---|---|---|---|---|---|---|"
 #: The error that the model may have over a case.
 LIMIT = 0.05
@@ -161,9 +160,7 @@ def main() -> int:
         if not options.json:
             print(lines[-1], flush=True)
     if options.write:
-        page = DOCS.read_text()
-        before, rest = page.split(BEGIN)
-        DOCS.write_text(f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{rest.split(END, 1)[1]}")
+        write("cycles", "\n".join(lines))
     if options.json:
         print(json.dumps({"limit": LIMIT, "cases": rows}, indent=2))
     return int(any(abs(row["error"]) > LIMIT for row in rows))

@@ -28,6 +28,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from page import write
 
 from spikeloom.errors import SpikeloomError
 from spikeloom.host.compiler.compile import compile
@@ -40,8 +41,6 @@ from spikeloom.sim.golden import GoldenMachine
 RIVALS = {"snntorch": "lif", "norse": "lif", "brainpy": "lif cuba", "brian2": "lif cuba", "nest": "lif cuba"}
 #: Frameworks without batches run a workload's samples one after another: they are measured with one sample at a time.
 ONE_BY_ONE = ("brian2", "nest")
-#: The page with the table, and what stands around it there.
-DOCS, BEGIN, END = Path(__file__).resolve().parents[1] / "docs" / "engine.md", "<!-- measured: engine -->", "<!-- end -->"
 #: What the engine is to reach against the fastest of the others.
 GOAL = 3.0
 #: 16 cores of 256 neurons with two currents, each of which hears all 4,000 neurons.
@@ -258,9 +257,7 @@ def main() -> int:
             best = fastest(rows(found))
             reached = reached and (best is None or best["ratio"] >= GOAL)
     if options.write:
-        page = DOCS.read_text()
-        before, rest = page.split(BEGIN)
-        DOCS.write_text(f"{before}{BEGIN}\n" + "\n".join(parts) + f"{END}{rest.split(END, 1)[1]}")
+        write("engine", "\n".join(parts), page="engine.md")
     return int(not reached)
 
 

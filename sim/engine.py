@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from spikeloom.calls import Calls
 from spikeloom.errors import MachineError
 from spikeloom.events import InputSpikes, prepare
 from spikeloom.fields import Ints
@@ -28,6 +27,7 @@ from spikeloom.sim.build import native_library
 from spikeloom.sim.engine_layout import Layout, address
 from spikeloom.sim.engine_tables import TABLES, tables
 from spikeloom.sim.golden_array import ArrayModel
+from spikeloom.sim.software import SoftwareMachine
 
 SOURCES = [Path(__file__).with_name(name) for name in ("engine.cpp", "engine_general.h", "engine_steady.h", "engine_vectors.h")]
 #: Why a sample stopped: `Reason` in engine_general.h. Any other number is a synaptic current.
@@ -60,7 +60,7 @@ def _function(cache: Path | None) -> Any:
     return function
 
 
-class EngineMachine(Calls):
+class EngineMachine(SoftwareMachine):
     """The engine as a machine; it has no clock, so results have no cycles.
 
     Parameters
@@ -126,15 +126,6 @@ class EngineMachine(Calls):
             numbers, _ = self._places(self._loaded("probe").population(population))
             names = (memory.name.lower() for memory in state_memories(self.params))
             return {name: self._last[_STATES.index(name)][numbers] for name in names}
-
-    def counters(self) -> dict[str, int]:
-        """Ticks, synapse words read, and synaptic operations (non-zero cells added), over all runs since loading."""
-        return dict(self._counters)
-
-    def _loaded(self, verb: str) -> Image:
-        if self._image is None:
-            raise MachineError(f"No image is loaded: call load(image) before {verb}()")
-        return self._image
 
     def _state(self) -> Ints:
         """The zero state of all neurons, by the golden model's numbers: (states, neurons)."""

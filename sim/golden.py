@@ -32,8 +32,6 @@ from typing import Literal
 
 import numpy as np
 
-from spikeloom.calls import Calls
-from spikeloom.errors import MachineError
 from spikeloom.events import InputSpikes, prepare
 from spikeloom.fields import Ints
 from spikeloom.image import Image
@@ -43,12 +41,13 @@ from spikeloom.params import ArrayParams
 from spikeloom.sim.golden_array import ArrayModel
 from spikeloom.sim.golden_run import Batch
 from spikeloom.sim.golden_stream import GoldenStream
+from spikeloom.sim.software import SoftwareMachine
 
 #: States of neurons that are updated together, samples times neurons: what a processor's cache holds.
 _STATES = 1 << 18
 
 
-class GoldenMachine(Calls):
+class GoldenMachine(SoftwareMachine):
     """The specification as a machine: NumPy, vectorised over samples; it has no clock, so results have no cycles.
 
     Parameters
@@ -99,15 +98,6 @@ class GoldenMachine(Calls):
             image = self._loaded("probe")
             places = self._array.positions(image.population(population))
             return {name: state[places] for name, state in self._last.items()}
-
-    def counters(self) -> dict[str, int]:
-        """Ticks, synapse words read, and synaptic operations (non-zero cells added), over all runs since loading."""
-        return dict(self._counters)
-
-    def _loaded(self, verb: str) -> Image:
-        if self._image is None:
-            raise MachineError(f"No image is loaded: call load(image) before {verb}()")
-        return self._image
 
     def _forget(self) -> None:
         self._last = {memory.name.lower(): np.zeros(self._array.neuron_count, np.int64)
