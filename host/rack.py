@@ -88,6 +88,11 @@ class Rack(Calls):
         self.report = RackReport()
 
     @property
+    def machines(self) -> dict[str, Machine]:
+        """The machines, also those that are lost, by name: for what each board alone can tell, such as its telemetry."""
+        return dict(self._machines)
+
+    @property
     def lost(self) -> dict[str, str]:
         """The machines that are lost, and why; `load` tries them again."""
         return dict(self._lost)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +30,7 @@ BOARDS = 3
 
 @dataclass
 class Batch:
-    """Boards, and a batch that takes them some seconds."""
+    """Boards, and a batch for all of them."""
 
     served: list[Served]
     bitfile: Path
@@ -42,10 +45,26 @@ class Batch:
         rack.load(self.image)
         return rack
 
-    def kill(self, rack: Rack, *which: int) -> sl.Result:
-        """Run the batch; boards are killed when they have begun."""
-        threading.Timer(1.0, lambda: [self.served[at].process.kill() for at in which]).start()
+    def kill(self, rack: Rack, *which: int, after: int) -> sl.Result:
+        """Run the batch; boards are killed in the middle of a part, when each has done ``after`` parts: however fast they are, a board
+        that is to die stands still from the moment the part is sent to it."""
+        for at in which:
+            self._doom(rack, self.served[at], after)
         return rack.run(self.spikes)
+
+    def _doom(self, rack: Rack, served: Served, after: int) -> None:
+        machine, parts = rack.machines[served.address], 0
+        whole = machine.run
+
+        def run(*args: Any, **options: Any) -> sl.Result:
+            nonlocal parts
+            parts += 1
+            if parts > after:
+                os.kill(served.process.pid, signal.SIGSTOP)
+                threading.Timer(0.5, served.process.kill).start()
+            return whole(*args, **options)
+
+        machine.run = run  # type: ignore[method-assign]  # this one machine is to fail
 
 
 @pytest.fixture
@@ -66,7 +85,7 @@ def test_a_board_that_is_killed_is_named_and_its_samples_are_run_on_the_others(b
         print(f"three boards: {rack.report.samples}")
         dead = batch.served[1].address
         with pytest.warns(RackWarning, match=rf"{dead} was lost; its \d+ samples were run elsewhere: Board {dead}: its server is gone"):
-            result = batch.kill(rack, 1)
+            result = batch.kill(rack, 1, after=1)
         equal(result, batch.golden)
         print(f"one killed: {rack.report.samples}; {rack.report.lost[0]}")
         assert [lost.name for lost in rack.report.lost] == [dead]
@@ -80,5 +99,5 @@ def test_a_board_that_is_killed_is_named_and_its_samples_are_run_on_the_others(b
 def test_when_all_boards_are_killed_all_are_named(batch: Batch) -> None:
     with batch.open() as rack:
         with pytest.raises(sl.MachineError, match="Every machine of the rack was lost") as caught:
-            batch.kill(rack, 0, 1, 2)
+            batch.kill(rack, 0, 1, 2, after=0)
         assert all(f"{served.address}: Board {served.address}: its server is gone" in str(caught.value) for served in batch.served)
