@@ -85,7 +85,7 @@ class Core(Component):
             issue.swap.eq(self.tick), issue.load.eq(drain.load), issue.load_fold.eq(drain.fold), drain.granted.eq(issue.granted),
             synapses.fire.eq(issue.fire), self.reads.eq(sum(issue.fire)),
             lanes.step.eq(Step(step)), lanes.fold.eq(fold), lanes.sums.eq(synapses.sums), lanes.clear.eq(self.clear),
-            lanes.index.eq(drain.index), drain.row.eq(lanes.row),
+            lanes.index.eq(drain.index), drain.rows.eq(lanes.rows),
         ]
 
         # The drain to the neurons to the spikes.

@@ -17,8 +17,9 @@ class Drain(Component):
     """After each tick: for every fold in use, for every group, ``sum = Σ_i row_i · 2^(W·(slices−1−i))``; in a core whose neurons
     have two currents, one sum for each, the first current's rows first.
 
-    A row of lanes a cycle while ``enable``, so a row of neurons every ``slices`` cycles, or twice as many; a fold takes a few more
-    for its LOAD. It owns the CONTROL memory: slices, groups and folds in use, and currents.
+    A row of lanes a cycle while ``enable``, or the two rows of two slices: so a row of neurons every cycle with one or two slices,
+    every ``slices`` cycles with more, and twice as many with two currents; a fold takes a few more for its LOAD. It owns the CONTROL
+    memory: slices, groups and folds in use, and currents.
 
     Members
     -------
@@ -26,8 +27,8 @@ class Drain(Component):
     load, fold : out. Ask for a LOAD of this fold; held until
     granted : in, 1 bit. The LOAD was sent on its way.
     loaded : in, 1 bit. The lanes can be asked for rows from the next cycle on.
-    index : out. Row of lanes to show;
-    row : in, array of signed lane sums. The row asked for ``Lanes.ROW_LATENCY`` cycles ago.
+    index : out. Pair of rows of lanes to show;
+    rows : in, two arrays of signed lane sums. The pair asked for ``Lanes.ROW_LATENCY`` cycles ago.
     enable : in, 1 bit. Whoever takes the sums has room.
     valid, number, sums : out. A row of neurons, for one cycle: its number, and its joined sums.
     second_sums : out, where neurons may have two currents. The sums of the second, 0 in a core with one.
@@ -41,7 +42,7 @@ class Drain(Component):
     granted: Signal
     loaded: Signal
     index: Signal
-    row: ArrayView
+    rows: ArrayView
     enable: Signal
     valid: Signal
     number: Signal
@@ -60,7 +61,8 @@ class Drain(Component):
         second = {} if params.currents < 2 else {"second_sums": sums}
         super().__init__({
             "start": In(1), "load": Out(1), "fold": Out(bits_for(params.folds)), "granted": In(1), "loaded": In(1),
-            "index": Out(range(params.lane_rows)), "row": In(data.ArrayLayout(signed(params.accumulator_bits), per_row)),
+            "index": Out(range(-(-params.lane_rows // 2))),
+            "rows": In(data.ArrayLayout(data.ArrayLayout(signed(params.accumulator_bits), per_row), 2)),
             "enable": In(1), "valid": Out(1), "number": Out(bits_for(params.neuron_rows)),
             "sums": sums, **second, "idle": Out(1), "bus": In(AccessBus())})
 
@@ -81,25 +83,27 @@ class Drain(Component):
 
         # Rows are asked for in order. What is to become of each goes along until the lanes show it.
         slice_, group, number = Signal.like(slices), Signal.like(groups), Signal.like(self.number)
-        asked, second, begins, busy = Signal(), Signal(), Signal(), Signal(init=1)
-        m.d.comb += begins.eq(self.start & (folds != 0) & (groups != 0))
-        whole = slice_ + 1 >= slices  # the sum of the current at hand
+        row = Signal(range(2 * -(-params.lane_rows // 2)))  # of lanes
+        asked, second, begins, busy, twice = Signal(), Signal(), Signal(), Signal(init=1), Signal()
+        m.d.comb += [begins.eq(self.start & (folds != 0) & (groups != 0)), self.index.eq(row[1:])]
+        m.d.sync += twice.eq(slices == 2)  # both slices are rows of one pair
+        whole = twice | (slice_ + 1 >= slices)  # the sum of the current at hand
         ended = whole if params.currents < 2 else whole & (second | (currents != 2))
         with m.FSM() as machine:
             with m.State("IDLE"):
-                m.d.sync += [self.fold.eq(0), number.eq(0), group.eq(0), slice_.eq(0), self.index.eq(0)]
+                m.d.sync += [self.fold.eq(0), number.eq(0), group.eq(0), slice_.eq(0), row.eq(0)]
                 with m.If(begins):
                     m.next = "REQUEST" if params.folds > 1 else "WAIT"
             with m.State("REQUEST"):
                 m.d.comb += self.load.eq(1)
-                m.d.sync += self.index.eq(0)
+                m.d.sync += row.eq(0)
                 with m.If(self.granted):
                     m.next = "WAIT"
             with m.State("WAIT"), m.If(self.loaded):
                 m.next = "ASK"
             with m.State("ASK"), m.If(self.enable):
                 m.d.comb += asked.eq(1)
-                m.d.sync += [self.index.eq(self.index + 1), slice_.eq(Mux(whole, 0, slice_ + 1))]
+                m.d.sync += [row.eq(row + Mux(twice, 2, 1)), slice_.eq(Mux(whole, 0, slice_ + 1))]
                 if params.currents > 1:
                     m.d.sync += second.eq(Mux(whole, ~ended, second))
                 with m.If(ended):
@@ -111,22 +115,26 @@ class Drain(Component):
                         with m.Elif(params.folds > 1):
                             m.next = "REQUEST"
             m.d.comb += busy.eq(~machine.ongoing("IDLE"))
-        steps: list[Value] = [Cat(asked, slice_ == 0, second, asked & ended)]
+        steps: list[Value] = [Cat(asked, slice_ == 0, second, asked & ended, row[0])]
         for cycle in range(Lanes.ROW_LATENCY):
             steps.append(later(m, steps[-1], 1, f"step_{cycle}"))
         m.d.comb += [self.idle.eq(~(busy | begins | Cat(step[0] for step in steps[1:]).any())),
                      self.number.eq(later(m, number, Lanes.ROW_LATENCY + 1, "number"))]
-        self._join(m, steps[-1], currents)
+        self._join(m, steps[-1], twice, currents)
         return m
 
-    def _join(self, m: Module, step: Value, currents: Signal) -> None:
-        """Add the row that the lanes show, as ``step`` says: there is one, begin a sum, that of the second current, end a row."""
-        there, begin, second, ended = step
+    def _join(self, m: Module, step: Value, twice: Signal, currents: Signal) -> None:
+        """Add the row that the lanes show, as ``step`` says: there is one, begin a sum, that of the second current, end a row, and which
+        row of the pair it is; or ``twice``, both rows of the pair."""
+        there, begin, second, ended, odd = step
         m.d.sync += self.valid.eq(ended)
         for column in range(self.params.neurons_per_cycle):
             total = Signal(signed(self.params.sum_bits), name=f"joined_{column}")
+            digits = self.rows[0][column], self.rows[1][column]
+            # One adder: the higher digit or what has been joined so far, and a digit.
+            higher = Mux(twice, digits[0], Mux(begin, 0, total))
             with m.If(there):
-                m.d.sync += total.eq(Mux(begin, 0, total << self.params.weight_bits) + self.row[column])
+                m.d.sync += total.eq((higher << self.params.weight_bits) + Mux(twice | odd, digits[1], digits[0]))
             if self.params.currents < 2:
                 m.d.comb += self.sums[column].eq(total)
                 continue

@@ -25,15 +25,16 @@ class Lanes(Component):
 
     ``active[fold][lane] += sums[lane]`` for each ADD. With one fold the active copy is a register and the drain register is the
     shadow, so SWAP loads as well; with more folds both copies lie in LUT-RAM, which gives up one cycle for each LOAD.
-    The drain register is read row by row.
+    The drain register is read two rows at a time.
 
     Members
     -------
     step, fold : in. What to do with the ``sums`` of this cycle.
     sums : in, array of signed sums a lane.
     clear : in, 1 bit. Forget all sums.
-    index : in. Row of the drain register to show; it holds the fold from the cycle after LOAD on (with one fold: SWAP).
-    row : out, array of ``neurons_per_cycle`` signed sums. The row asked for ``ROW_LATENCY`` cycles ago.
+    index : in. Pair of rows to show: rows ``2·index`` and ``2·index + 1`` of the drain register, which holds the fold from the cycle
+        after LOAD on (with one fold: SWAP).
+    rows : out, array of two rows of ``neurons_per_cycle`` signed sums. The pair asked for ``ROW_LATENCY`` cycles ago.
     """
 
     step: "enum.EnumView[Step]"
@@ -41,9 +42,9 @@ class Lanes(Component):
     sums: ArrayView
     clear: Signal
     index: Signal
-    row: ArrayView
+    rows: ArrayView
 
-    #: Cycles from ``index`` to ``row``.
+    #: Cycles from ``index`` to ``rows``.
     ROW_LATENCY = 2
 
     def __init__(self, params: ArrayParams) -> None:
@@ -51,8 +52,8 @@ class Lanes(Component):
         accumulator = signed(params.accumulator_bits)
         super().__init__({"step": In(Step), "fold": In(bits_for(params.folds)),
                           "sums": In(data.ArrayLayout(sum_shape(params), params.lanes)), "clear": In(1),
-                          "index": In(range(params.lane_rows)),
-                          "row": Out(data.ArrayLayout(accumulator, params.neurons_per_cycle))})
+                          "index": In(range(-(-params.lane_rows // 2))),
+                          "rows": Out(data.ArrayLayout(data.ArrayLayout(accumulator, params.neurons_per_cycle), 2))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -61,13 +62,13 @@ class Lanes(Component):
             self._registers(m, drain)
         else:
             self._memory(m, drain)
-        self._row(m, drain)
+        self._show(m, drain)
         return m
 
-    def _row(self, m: Module, drain: Signal) -> None:
-        """One of four rows, then one of these: two multiplexers a bit where a shift register would take one a lane and bit."""
-        width = self.params.neurons_per_cycle * self.params.accumulator_bits
-        quarter, which = self.index[:2], Signal(range(-(-self.params.lane_rows // 4)))
+    def _show(self, m: Module, drain: Signal) -> None:
+        """One of four pairs, then one of these: two multiplexers a bit where a shift register would take one a lane and bit."""
+        width = 2 * self.params.neurons_per_cycle * self.params.accumulator_bits
+        quarter, which = self.index[:2], Signal(range(-(-len(drain) // (4 * width))))
         m.d.sync += which.eq(self.index[2:])
         chosen = []
         for first in range(0, len(drain), 4 * width):
@@ -75,9 +76,9 @@ class Lanes(Component):
             chosen.append(Signal(width, name=f"four_{first // width}"))
             m.d.sync += chosen[-1].eq(four.word_select(quarter, width))
         with m.Switch(which):
-            for number, rows in enumerate(chosen):
+            for number, pair in enumerate(chosen):
                 with m.Case(number):
-                    m.d.sync += self.row.as_value().eq(rows)
+                    m.d.sync += self.rows.as_value().eq(pair)
 
     def _registers(self, m: Module, drain: Signal) -> None:
         active = [Signal(signed(self.params.accumulator_bits), name=f"active_{lane}") for lane in range(self.params.lanes)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
 from dataclasses import replace
@@ -93,11 +94,11 @@ def test_accumulators_swap_and_drain(folds: int) -> None:
         for _ in range(600):
             wanted = due.pop(0)
             if wanted is not None:
-                assert [ctx.get(lanes.row[i]) for i in range(2)] == wanted
+                assert [ctx.get(lanes.rows[row][i]) for row in range(2) for i in range(2)][: len(wanted)] == wanted
             ctx.set(lanes.step, Step.IDLE)
-            index = rng.randrange(params.lane_rows)
+            index = rng.randrange(2)  # of two pairs, the second of which has one row only
             ctx.set(lanes.index, index)
-            due.append(drained[2 * index: 2 * index + 2] if drained else None)
+            due.append(drained[4 * index: 4 * index + 4] if drained else None)
             asked += bool(drained)
             chosen = rng.random()
             done = not drained or asked > params.lane_rows
@@ -153,14 +154,14 @@ def check_drain(params: ArrayParams, slices: int, groups: int, currents: int) ->
     found: list[tuple[int, list[int]]] = []
 
     async def lanes(ctx: Any) -> None:
-        """The drain register: shows the row that was asked for."""
+        """The drain register: shows the pair of rows that was asked for."""
         asked = [0] * Lanes.ROW_LATENCY
         while True:
             _, _, index, valid, number, *sums = await ctx.tick().sample(
                 drain.index, drain.valid, drain.number, *(port[column] for port in ports for column in range(2)))
             asked.append(index)
-            for column in range(2):
-                ctx.set(drain.row[column], rows[asked[-Lanes.ROW_LATENCY]][column])
+            for row, column in itertools.product(range(2), range(2)):
+                ctx.set(drain.rows[row][column], rows[2 * asked[-Lanes.ROW_LATENCY] + row][column])
             if valid:
                 found.append((number, sums))
 
@@ -192,6 +193,35 @@ def check_drain(params: ArrayParams, slices: int, groups: int, currents: int) ->
             assert found == list(enumerate(wanted))
 
     simulate(drain, run, background=[lanes, enable])
+
+
+@pytest.mark.parametrize(("slices", "cycles"), [(1, 1), (2, 1), (3, 3), (4, 4)])
+def test_a_row_of_one_or_two_slices_takes_a_cycle(slices: int, cycles: int) -> None:
+    params = replace(PARAMS, lanes=24, weight_bits=4)
+    drain = Drain(params)
+    at: list[int] = []
+
+    async def watch(ctx: Any) -> None:
+        cycle = 0
+        while True:
+            _, _, valid = await ctx.tick().sample(drain.valid)
+            at.extend([cycle] * valid)
+            cycle += 1
+
+    async def run(ctx: Any) -> None:
+        for control, value in ((Control.SLICES, slices), (Control.GROUPS, 3), (Control.FOLDS, 1)):
+            await write(ctx, drain.bus, Memory.CONTROL, control, value)
+        ctx.set(drain.enable, 1)
+        ctx.set(drain.start, 1)
+        await ctx.tick()
+        ctx.set(drain.start, 0)
+        ctx.set(drain.loaded, 1)
+        await ctx.tick()
+        await settle(ctx, drain.idle)
+        await ctx.tick()
+
+    simulate(drain, run, background=[watch])
+    assert [at[1] - at[0], at[2] - at[1]] == [cycles, cycles]
 
 
 # Spikes.

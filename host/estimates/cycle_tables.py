@@ -34,7 +34,8 @@ class CoreTables:
         control = image.entries(core, Memory.CONTROL).astype(int).tolist()
         self.groups, self.folds = control[Control.GROUPS], control[Control.FOLDS]
         currents = max(1, control[Control.CURRENTS]) if params.currents > 1 else 1
-        self.row_cycles = max(1, control[Control.SLICES]) * currents
+        slices = max(1, control[Control.SLICES])
+        self.row_cycles = (1 if slices == 2 else slices) * currents  # two slices are drained together
         self.rows = self.groups * self.folds
         self.core, self.at = core, core[0] + core[1]
         self.fan = self._fan(image)

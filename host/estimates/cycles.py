@@ -6,7 +6,7 @@ next. In a window a core updates the tick that has ended, sends its spikes, and 
     window = max(update, integration, host stream, EMPTY)
 
 ========================== =======================================================================================================
-row r of fold f joined      J_f + (r + 1)·S; S = slices · currents; J_f = L + 4 with one fold, else L + 5 + f·(groups·S + L + 1)
+row r of fold f joined      J_f + (r + 1)·S; S = slices · currents, 2 slices as 1; J_f = L + 4 with one fold, else L + 5 + f·(groups·S + L + 1)
 its spikes are queued       q = that + 6; L = 1 + log₂ banks, the latency of the synapse memory
 the spike unit is done      e = max(q + 2, e of the row before) + Σ over destinations max(1, planes), for rows that spike or send v;
                             a packet made in cycle e is sent in e + 1, or kept for others for the same block of the host to join
