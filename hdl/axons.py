@@ -1,6 +1,6 @@
 """The axon unit: takes spike packets, holds back delayed ones, and hands each bank its axons one by one."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -20,7 +20,8 @@ class DelaySlots(Component):
 
     Members
     -------
-    i : stream of :func:`spikes_layout`, in. Packets with ``delay`` > 0 (ticks after the running one); always accepted.
+    i : stream of :func:`spikes_layout`, in. Packets with ``delay`` > 0 (ticks after the running one, in the cycle of ``tick`` after the
+        one that begins); always accepted.
     o : stream of :func:`spikes_layout`, out. Packets due now.
     tick, clear : in, 1 bit. Begin the next tick; forget all packets. Both only while ``idle``.
     idle : out, 1 bit. In the next cycle nothing is due.
@@ -55,7 +56,7 @@ class DelaySlots(Component):
         slot = Signal(range(slots))
         full = counts[slot] == self.params.delay_depth
         m.d.comb += [
-            slot.eq(now + self.i.payload.delay),
+            slot.eq(now + self.tick + self.i.payload.delay),
             self.i.ready.eq(1),
             write.addr.eq(Cat(counts[slot][: bits_for(depth)], slot)),  # type: ignore[index]  # the stubs forget slices
             write.data.mask.eq(self.i.payload.mask), write.data.block.eq(self.i.payload.block),
@@ -173,7 +174,7 @@ class AxonUnit(Component):
         valid, ready, slots_idle = Signal(), Signal(), Signal(init=1)
 
         early = self.i.payload.ahead
-        later = (self.i.payload.delay != 0) & ~early if self.params.delays > 1 else 0
+        later = (self.i.payload.delay != 0) & ~early if self.params.delays > 1 else Const(0, 1)
         m.submodules.ahead = ahead = Ahead(self.params)
         m.d.comb += [
             mask.eq(self.i.payload.mask), block.eq(self.i.payload.block), valid.eq(self.i.valid & ~later & ~early),
@@ -207,7 +208,7 @@ class AxonUnit(Component):
         # All banks take their part together, so one full queue holds the packet back.
         m.d.comb += [ready.eq(Cat(expander.i.ready for expander in expanders).all()),
                      self.idle.eq(Cat(expander.idle for expander in expanders).all() & ahead.idle & slots_idle
-                                  & ~(self.i.valid & ~early))]
+                                  & ~(self.i.valid & ~early & ~later))]
         return m
 
 

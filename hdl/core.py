@@ -29,10 +29,11 @@ class Core(Component):
     Members
     -------
     i, o : streams of flits, from and to the router.
-    tick : in, 1 bit. End the running tick; only while ``idle``. Packets that the host sent ahead are due from this cycle on.
-    info : :func:`tick_layout`, in. About the tick that ends; holds still until the next ``tick``.
+    tick : in, 1 bit. End the running tick; only while ``settled``. Packets that the host sent ahead are due from this cycle on.
+    info : :func:`tick_layout`, in. About the tick that ends, or ended last; it changes with ``tick``.
     clear : in, 1 bit. Forget sums and waiting packets; only while ``idle``.
     idle : out, 1 bit. Nothing is left to do but to wait for packets.
+    settled : out, 1 bit. Nothing is left of what is due in the running tick, and the lanes can swap again.
     reads : out. Synapse words read in this cycle.
     faults : out, 3 bits. Address, delay, current (see :class:`spikeloom.packets.Fault`).
     """
@@ -43,6 +44,7 @@ class Core(Component):
     info: StructView
     clear: Signal
     idle: Signal
+    settled: Signal
     reads: Signal
     faults: Signal
 
@@ -51,7 +53,7 @@ class Core(Component):
         flit = stream.Signature(flit_layout(params))
         super().__init__({
             "i": In(flit), "o": Out(flit), "tick": In(1), "info": In(tick_layout(params)), "clear": In(1),
-            "idle": Out(1, init=1),  # type: ignore[call-arg]  # the stubs know the older name `reset` only
+            "idle": Out(1, init=1), "settled": Out(1, init=1),  # type: ignore[call-arg]  # the stubs know the older name `reset` only
             "reads": Out(range(params.banks + 1)), "faults": Out(3)})
 
     def elaborate(self, platform: object) -> Module:
@@ -68,8 +70,11 @@ class Core(Component):
 
         # Packets: spikes to the axons, everything else to the access unit.
         is_spikes = self.i.payload.kind == Kind.SPIKES
+        packet = spikes_layout(params)(self.i.payload.payload[: spikes_layout(params).size])
+        # A delay counts from the tick in which its packet was made. One that is due now was made in the tick before.
+        overdue = (self.i.payload.due == self.info.turn) & (packet.delay != 0)
         m.d.comb += [
-            axons.i.payload.eq(self.i.payload.payload[: spikes_layout(params).size]), axons.i.valid.eq(self.i.valid & is_spikes),
+            axons.i.payload.eq(packet), axons.i.payload.delay.eq(packet.delay - overdue), axons.i.valid.eq(self.i.valid & is_spikes),
             access.i.payload.eq(self.i.payload), access.i.valid.eq(self.i.valid & ~is_spikes),
             self.i.ready.eq((is_spikes & axons.i.ready) | (~is_spikes & access.i.ready)),
             axons.tick.eq(self.tick), axons.clear.eq(self.clear | (self.tick & self.info.end)),
@@ -93,7 +98,7 @@ class Core(Component):
             drain.start.eq(self.tick), drain.loaded.eq(lanes.step == (Step.SWAP if params.folds == 1 else Step.LOAD)),
             drain.enable.eq(neurons.enable),
             neurons.valid.eq(drain.valid), neurons.number.eq(drain.number), neurons.sums.eq(drain.sums),
-            neurons.tick.eq(self.info), spikes.end.eq(self.info.end), spikes.more.eq(~drain.idle | ~neurons.idle),
+            neurons.tick.eq(self.info), spikes.tick.eq(self.info), spikes.more.eq(~drain.idle | ~neurons.idle),
         ]
         if params.currents > 1:
             m.d.comb += neurons.second_sums.eq(drain.second_sums)
@@ -116,7 +121,7 @@ class Core(Component):
         m.d.comb += access.bus.value.eq(reduce(or_, [owner.value for owner in owners]))
 
         # Each part says whether it will have something to do in the next cycle; a packet under way between them is with one of both.
-        parts = (axons.idle, issue.idle, drain.idle, neurons.idle, spikes.idle, access.idle)
-        m.d.sync += self.idle.eq(Cat(parts).all())
-        m.d.comb += [self.faults.eq(Cat(access.fault, axons.overflow, neurons.overflow))]
+        due = Cat(axons.idle, issue.idle, drain.idle, access.idle).all()
+        m.d.sync += [self.idle.eq(due & neurons.idle & spikes.idle), self.settled.eq(due & ~(neurons.late | spikes.late))]
+        m.d.comb += self.faults.eq(Cat(access.fault, axons.overflow | spikes.fault, neurons.overflow))
         return m

@@ -36,7 +36,7 @@ class HostPort(Component):
     -------
     i, o : streams of :data:`WORD`, from and to the host.
     mesh_i, mesh_o : streams of flits, to and from the mesh.
-    tick, info, clear : out; idle, resting, core_faults : in. As in :class:`spikeloom.hdl.mesh.Mesh`.
+    tick, info, clear, overlap : out; idle, resting, core_faults : in. As in :class:`spikeloom.hdl.mesh.Mesh`.
     forget : in, 1 bit. Clear the sticky faults.
     faults : out, a sticky bit for each :class:`Fault`.
     busy : out, 1 bit. Something is under way.
@@ -51,6 +51,7 @@ class HostPort(Component):
     tick: Signal
     info: StructView
     clear: Signal
+    overlap: Signal
     idle: Signal
     resting: Signal
     core_faults: Signal
@@ -66,7 +67,7 @@ class HostPort(Component):
         flit = stream.Signature(flit_layout(params))
         super().__init__({
             "i": In(stream.Signature(WORD)), "o": Out(stream.Signature(WORD)), "mesh_i": Out(flit), "mesh_o": In(flit),
-            "tick": Out(1), "info": Out(tick_layout(params)), "clear": Out(1), "idle": In(1), "resting": In(1), "core_faults": In(3),
+            "tick": Out(1), "info": Out(tick_layout(params)), "clear": Out(1), "overlap": Out(1), "idle": In(1), "resting": In(1), "core_faults": In(3),
             "forget": In(1), "faults": Out(len(Fault)), "busy": Out(1), "took_spikes": Out(1), "gave_spikes": Out(1),
             "stalled": Out(1)})
 
@@ -82,10 +83,13 @@ class HostPort(Component):
         self.opcode, self.last, self.left = Signal(4), Signal(), Signal(32)
         self.ahead = Signal(range(AHEAD + 1))  # packets sent for the tick that the TICK at hand begins
         self.access = struct_signal(struct(COMMANDS[Command.WRITE]))
+        self.turn, self.overlapping = Signal(), Signal()  # of the running tick: its turn, and whether its TICK had ``overlap``
         m.d.comb += [
             self.raised.eq(self.own_faults | self.core_faults[0] << Fault.ADDRESS | self.core_faults[1] << Fault.DELAY
                            | self.core_faults[2] << Fault.CURRENT),
-            answers.raised.eq(self.raised), answers.opcode.eq(self.opcode), answers.tick.eq(self.ticks - 1),
+            answers.raised.eq(self.raised), answers.opcode.eq(self.opcode),
+            # What is due in the running tick was made in the one before.
+            answers.tick.eq(self.ticks - 1 - (self.mesh_o.payload.due == self.turn)), self.mesh_i.payload.due.eq(self.turn),
             self.stalled.eq(self.o.valid & ~self.o.ready), self.gave_spikes.eq(answers.gave_spikes),
             self.info.phase.eq(self.phase), self.info.age.eq(self.age), self.info.fresh.eq(self.fresh),
         ]
@@ -236,11 +240,14 @@ class HostPort(Component):
 
     def _tick(self, m: Module) -> None:
         command = struct(COMMANDS[Command.TICK])(self.access.as_value())
+        over = self.left == 1
+        # The last tick of a sample, and the first, end with nothing under way.
+        m.d.comb += self.overlap.eq(command.overlap & self.overlapping & ~self.fresh & ~self.mark_due & ~(command.end & over))
 
         def advance() -> None:
-            over = self.left == 1
-            m.d.comb += [self.tick.eq(1), self.info.end.eq(command.end & over)]
-            m.d.sync += [self.left.eq(self.left - 1), self.ticks.eq(self.ticks + 1), self.fresh.eq(self.info.end),
+            m.d.comb += [self.tick.eq(1), self.info.end.eq(command.end & over), self.info.overlap.eq(command.overlap),
+                         self.info.turn.eq(~self.turn)]
+            m.d.sync += [self.turn.eq(~self.turn), self.overlapping.eq(command.overlap), self.left.eq(self.left - 1), self.ticks.eq(self.ticks + 1), self.fresh.eq(self.info.end),
                          self.phase.eq(Mux(self.info.end | (self.phase >= command.period), 0, self.phase + 1))]
             with m.If(self.info.end):
                 m.d.sync += self.age.eq(0)
@@ -253,7 +260,7 @@ class HostPort(Component):
         self._when_quiet(m, advance)
         # The spikes behind this command are for the tick that it begins. Once the cores rest, nothing may keep the mesh from it.
         spikes = self.command[Command.SPIKES]
-        with m.If(self.i.valid & ~self.i.payload.last & ~self.last & (spikes.opcode == Command.SPIKES) & (self.left == 1)
+        with m.If(self.i.valid & ~self.i.payload.last & ~self.last & (spikes.opcode == Command.SPIKES) & over
                   & (self.ahead != AHEAD) & ~self.resting & inside(self.params, spikes) & known(self.params, spikes)):
             self._pass_spikes(m, spikes, ahead=1)
             with m.If(self.i.ready):

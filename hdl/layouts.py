@@ -59,15 +59,15 @@ def target_layout(params: ArrayParams) -> data.StructLayout:
 
 
 def flit_layout(params: ArrayParams) -> data.StructLayout:
-    """A packet of the mesh; every packet is one flit."""
+    """A packet of the mesh; every packet is one flit. ``due``: the turn of the tick that may not end before it has arrived."""
     payload = max(DATA_BITS, spikes_layout(params).size, address_layout().size)
-    return data.StructLayout({"payload": payload, "kind": Kind, "target": target_layout(params)})
+    return data.StructLayout({"payload": payload, "kind": Kind, "target": target_layout(params), "due": 1})
 
 
 def row_layout(params: ArrayParams) -> data.StructLayout:
-    """A row of updated neurons: who spiked, who has a potential to send, and the potentials."""
+    """A row of updated neurons: who spiked, who has a potential to send, and the potentials; ``due`` as for a flit."""
     per_row = params.neurons_per_cycle
-    return data.StructLayout({"row": bits_for(params.neuron_rows), "spikes": per_row, "open": per_row,
+    return data.StructLayout({"row": bits_for(params.neuron_rows), "spikes": per_row, "open": per_row, "due": 1,
                               "membrane": data.ArrayLayout(signed(params.state_bits), per_row)})
 
 
@@ -75,6 +75,8 @@ def tick_layout(params: ArrayParams) -> data.StructLayout:
     """What goes with a tick.
 
     ``phase``: its place in the step. ``age``: ticks since the neurons last started from zero, up to the largest that fits.
-    ``end``: its spikes reach the host only. ``fresh``: neurons start from zero.
+    ``end``: its spikes reach the host only. ``fresh``: neurons start from zero. ``overlap``: its packets may still be on their way when
+    the tick that it begins ends. ``turn``: of the tick that it begins, which is 1 in every other tick.
     """
-    return data.StructLayout({"phase": bits_for(params.phases), "age": bits_for(params.depths), "end": 1, "fresh": 1})
+    return data.StructLayout({"phase": bits_for(params.phases), "age": bits_for(params.depths), "end": 1, "fresh": 1, "overlap": 1,
+                              "turn": 1})

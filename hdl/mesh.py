@@ -3,7 +3,7 @@
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -22,6 +22,7 @@ class Mesh(Component):
     i, o : streams of flits, from and to the host.
     tick, clear : in, 1 bit. As for a core.
     info : :func:`tick_layout`, in. About the tick that ends, at the time of ``tick``.
+    overlap : in, 1 bit. Of ``idle`` and ``resting``, leave out what is not due in the running tick.
     idle : out, 1 bit. Nothing is under way anywhere, nor did anything come in a cycle ago.
     resting : out, 1 bit. No core has anything to do; packets may still be on their way.
     reads : out. Synapse words read a cycle ago, over all cores.
@@ -33,6 +34,7 @@ class Mesh(Component):
     tick: Signal
     info: StructView
     clear: Signal
+    overlap: Signal
     idle: Signal
     resting: Signal
     reads: Signal
@@ -43,7 +45,7 @@ class Mesh(Component):
         flit = stream.Signature(flit_layout(params))
         super().__init__({
             "i": In(flit), "o": Out(flit), "tick": In(1), "info": In(tick_layout(params)), "clear": In(1),
-            "idle": Out(1), "resting": Out(1), "reads": Out(range(params.cores * params.banks + 1)), "faults": Out(3)})
+            "overlap": In(1), "idle": Out(1), "resting": Out(1), "reads": Out(range(params.cores * params.banks + 1)), "faults": Out(3)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -76,8 +78,12 @@ class Mesh(Component):
         wiring.connect(m, routers[0, 0].o_west, wiring.flipped(self.o))
 
         # The cores' and routers' own are registers, so this is the one level of logic between them and the next tick.
-        m.d.comb += [self.resting.eq(Cat(core.idle for core in cores).all()),
-                     self.idle.eq(self.resting & Cat(router.idle for router in routers.values()).all() & ~(tick | clear))]
+        busy = Signal(2)
+        m.d.comb += [
+            busy.eq(reduce(or_, [router.busy for router in routers.values()])),
+            self.resting.eq(Mux(self.overlap, Cat(core.settled for core in cores).all(), Cat(core.idle for core in cores).all())),
+            self.idle.eq(self.resting & ~Mux(self.overlap, busy.bit_select(info.turn, 1), busy.any()) & ~(tick | clear)),
+        ]
         m.d.sync += [
             self.reads.eq(sum(core.reads for core in cores)),
             self.faults.eq(reduce(or_, [core.faults for core in cores])),

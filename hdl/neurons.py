@@ -55,10 +55,11 @@ class NeuronUnit(Component):
     -------
     valid, number, sums : in. A row of neurons and what its synapses add.
     second_sums : in, where neurons may have two currents. What they add to the second.
-    tick : :func:`tick_layout`, in. Holds still from the first row to the last.
+    tick : :func:`tick_layout`, in. Holds still from the first row to the last; the rows that are inside are finished as it was.
     enable : out, 1 bit. A row may come in ``Drain.LATENCY`` cycles.
     o : stream of :func:`row_layout`, out.
     idle : out, 1 bit. Nothing is inside.
+    late : out, 1 bit. A row is inside whose packets are due in the running tick: one of the update before the running one.
     overflow : out, 1 bit. A synaptic current left its width.
     bus : :class:`AccessBus`, in. Serves the neuron memories and CLASSES.
     """
@@ -71,6 +72,7 @@ class NeuronUnit(Component):
     enable: Signal
     o: stream.Interface
     idle: Signal
+    late: Signal
     overflow: Signal
     bus: AccessInterface
 
@@ -83,16 +85,21 @@ class NeuronUnit(Component):
         second = {} if params.currents < 2 else {"second_sums": sums}
         super().__init__({
             "valid": In(1), "number": In(bits_for(params.neuron_rows)), "sums": sums, **second, "tick": In(tick_layout(params)),
-            "enable": Out(1), "o": Out(stream.Signature(row_layout(params))), "idle": Out(1), "overflow": Out(1),
-            "bus": In(AccessBus())})
+            "enable": Out(1), "o": Out(stream.Signature(row_layout(params))), "idle": Out(1), "late": Out(1),
+            "overflow": Out(1), "bus": In(AccessBus())})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        # What is made of a row is due in the tick after the running one.
         valid: list[Value] = [self.valid]
         number: list[Value] = [self.number]
+        due: list[Value] = [~self.tick.turn]
         for stage in range(1, self.LATENCY + 1):
             valid.append(later(m, valid[-1], 1, f"valid_{stage}"))
             number.append(later(m, number[-1], 1, f"number_{stage}"))
+            due.append(later(m, due[-1], 1, f"due_{stage}"))
+        # `tick` changes behind the last row at `valid`, and no sooner than six cycles before the next one is there.
+        self.info = self.tick.shape()(later(m, self.tick.as_value(), self.LATENCY - 1, "info"))
         m.submodules.queue = queue = Queue(row_layout(self.params), ROWS)
         row = queue.i.payload
         values, overflows = [], []
@@ -114,10 +121,13 @@ class NeuronUnit(Component):
         m.d.sync += inside.eq(inside + self.valid - left)
         m.d.comb += [
             self.bus.value.eq(reduce(or_, values)), self.overflow.eq(Cat(overflows).any()),
-            row.row.eq(number[-1]), queue.i.valid.eq(valid[-1] & (row.spikes.any() | row.open.any())),
+            row.row.eq(number[-1]), row.due.eq(due[-1]), queue.i.valid.eq(valid[-1] & (row.spikes.any() | row.open.any())),
             # Rows may be on their way from the drain when `enable` falls, one for each cycle of its latency.
             self.enable.eq(inside < ROWS - 1 - Drain.LATENCY), self.idle.eq((inside == 0) & ~self.valid),
         ]
+        # Rows leave in their order, so that the queue's first is late if any in it is.
+        inside_late = [there & (turn == self.tick.turn) for there, turn in zip(valid[1:], due[1:], strict=True)]
+        m.d.comb += self.late.eq(Cat(*inside_late, queue.o.valid & (queue.o.payload.due == self.tick.turn)).any())
         wiring.connect(m, queue.o, wiring.flipped(self.o))
         return m
 
@@ -130,7 +140,7 @@ class NeuronUnit(Component):
             return later(m, value, cycles, f"{name}_{column}")
 
         # Stage 1: the memories show. Stage 2: operands.
-        fresh = self.tick.fresh
+        fresh = self.info.fresh
         currents = [hold(Mux(fresh, 0, getattr(store, name)).as_signed(), 1, f"{name}_2") for name in names]
         membrane = hold(Mux(fresh, 0, store.membrane).as_signed(), 1, "membrane_2")
         waiting = hold(Mux(fresh, 0, store.refractory), 1, "waiting_2")
@@ -162,7 +172,7 @@ class NeuronUnit(Component):
             bottom = saturated(-store.threshold, state)
             potential = Mux(rules.floor & (potential < bottom), bottom, potential)
         m.d.comb += [resting.eq(waiting != 0),
-                     active.eq(rules.phases.bit_select(self.tick.phase, 1) & (self.tick.age >= rules.start)),
+                     active.eq(rules.phases.bit_select(self.info.phase, 1) & (self.info.age >= rules.start)),
                      spike.eq(rules.spiking & active & ~resting & (potential >= store.threshold))]
         after = Mux(spike, Mux(rules.subtract, saturated(potential - store.reset, state), store.reset), potential)
         count = Mux(spike, rules.refractory, Mux(resting, waiting - 1, 0))

@@ -1,6 +1,6 @@
 """A router of the mesh: single-flit packets, X before Y, multicast to a rectangle of cores."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -32,7 +32,8 @@ class Router(Component):
     -------
     i_north … i_local : flit streams in. In the corner (0, 0), ``i_west`` comes from the host.
     o_north … o_local : flit streams out. In the corner (0, 0), ``o_west`` goes to the host.
-    idle : out, 1 bit. No flit is inside. It comes a cycle late: none was inside, nor came in, a cycle ago.
+    busy : out, 2 bits. A flit is inside that is due in a tick of turn 0, of turn 1. It comes a cycle late: a cycle ago one was inside, or
+        came in.
     """
 
     # At an edge of the mesh, the ports toward it do not exist.
@@ -46,7 +47,7 @@ class Router(Component):
     o_south: stream.Interface
     o_west: stream.Interface
     o_local: stream.Interface
-    idle: Signal
+    busy: Signal
 
     def __init__(self, params: ArrayParams, x: int, y: int) -> None:
         self.params, self.x, self.y = params, x, y
@@ -54,7 +55,7 @@ class Router(Component):
                    "west": x > 0 or (x, y) == (0, 0), "local": True}
         self.ports = tuple(name for name in PORTS if present[name])
         flit = flit_layout(params)
-        super().__init__({"idle": Out(1, init=1)}  # type: ignore[call-arg]  # the stubs know the older name `reset` only
+        super().__init__({"busy": Out(2)}
                          | {f"i_{name}": In(stream.Signature(flit)) for name in self.ports}
                          | {f"o_{name}": Out(stream.Signature(flit)) for name in self.ports})
 
@@ -80,12 +81,16 @@ class Router(Component):
         m = Module()
         requests: dict[str, list[tuple[str, Value, Value]]] = {name: [] for name in self.ports}
         heads = {}
-        busy = []
+        busy: list[Value] = [Const(0, 1), Const(0, 1)]
         for source in self.ports:
             m.submodules[f"queue_{source}"] = queue = Queue(flit_layout(self.params))
             wiring.connect(m, wiring.flipped(getattr(self, f"i_{source}")), queue.i)
             heads[source] = queue.o
-            busy += [queue.o.valid, queue.i.valid]
+            for turn in range(2):
+                count = Signal(range(queue.depth + 1), name=f"count_{source}_{turn}")
+                comes = queue.i.valid & (queue.i.payload.due == turn)
+                m.d.sync += count.eq(count + (comes & queue.i.ready) - (queue.o.valid & queue.o.ready & (queue.o.payload.due == turn)))
+                busy[turn] |= (count != 0) | comes
             ways = self._ways(queue.o.payload.target, source)
             sent = Signal(len(ways), name=f"sent_{source}")
             taken = Signal(len(ways), name=f"taken_{source}")
@@ -99,7 +104,7 @@ class Router(Component):
                 requests[name].append((source, queue.o.valid & needed[i] & ~sent[i], taken[i]))
         for name, asking in requests.items():
             self._arbitrate(m, name, asking, heads)
-        m.d.sync += self.idle.eq(~Cat(busy).any())
+        m.d.sync += self.busy.eq(Cat(busy))
         return m
 
     def _arbitrate(self, m: Module, name: str, asking: list[tuple[str, Value, Value]],

@@ -1,12 +1,25 @@
 """The spike unit: turns updated rows of neurons into packets for their destinations."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.access import AccessBus, AccessInterface
 from spikeloom.hdl.component import SHALLOW, Component, ram
-from spikeloom.hdl.layouts import Kind, StructView, flit_layout, row_layout, spikes_layout, struct, struct_signal, target_layout
+from spikeloom.hdl.layouts import (
+    Kind,
+    StructView,
+    flit_layout,
+    row_layout,
+    spikes_layout,
+    struct,
+    struct_signal,
+    target_layout,
+    tick_layout,
+)
 from spikeloom.hdl.queue import Queue
 from spikeloom.memories import Memory, memory_specs
 from spikeloom.params import ArrayParams
@@ -16,24 +29,29 @@ class SpikeUnit(Component):
     """Sends every row to each destination of its list: spikes in one packet, or potentials in one packet a bit plane.
 
     A packet a cycle: the list of the next row is looked up, and its first destination, while the row before is sent. A packet
-    that would be empty is not sent, but costs its cycle. Packets for the host are joined: as long as ``more`` rows may come, one
-    is kept back, and what follows for the same block goes with it.
+    that would be empty is not sent, but costs its cycle. Packets for the host are joined, and so are those for cores that are not
+    due in the next tick: as long as ``more`` rows may come, one of each kind is kept back, and what follows on the same way for
+    the same block goes with it.
 
     Members
     -------
     i : stream of :func:`row_layout`, in.
     o : stream of flits, out.
-    end : in, 1 bit. Send to the host only.
+    tick : :func:`tick_layout`, in. About the tick that ended last; if it has ``end``, rows are sent to the host only.
     more : in, 1 bit. Rows of this tick are still to come.
     idle : out, 1 bit. Nothing is inside.
+    late : out, 1 bit. Something is inside that is due in the running tick.
+    fault : out, 1 bit. A packet is made without delay in ticks that overlap: it may come a tick too late.
     bus : :class:`AccessBus`, in. Serves FANOUT and DESTINATIONS.
     """
 
     i: stream.Interface
     o: stream.Interface
-    end: Signal
+    tick: StructView
     more: Signal
     idle: Signal
+    late: Signal
+    fault: Signal
     bus: AccessInterface
 
     #: Cycles from a row at ``i`` to its first packet at ``o``.
@@ -42,9 +60,9 @@ class SpikeUnit(Component):
     def __init__(self, params: ArrayParams) -> None:
         self.params = params
         super().__init__({"i": In(stream.Signature(row_layout(params))), "o": Out(stream.Signature(flit_layout(params))),
-                          "end": In(1), "more": In(1), "idle": Out(1), "bus": In(AccessBus())})
-        self.packet = data.StructLayout({"spikes": spikes_layout(params), "target": target_layout(params)})
-        self.kept = struct_signal(data.StructLayout({"mask": params.block, "block": params.block_bits, "valid": 1}), name="kept")
+                          "tick": In(tick_layout(params)), "more": In(1), "idle": Out(1), "late": Out(1), "fault": Out(1),
+                          "bus": In(AccessBus())})
+        self.packet = data.StructLayout({"spikes": spikes_layout(params), "target": target_layout(params), "due": 1})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -57,7 +75,7 @@ class SpikeUnit(Component):
         plane = Signal.like(entry.planes)
         m.submodules.packets = packets = Queue(self.packet, 2)  # which parts the paths in front of it and behind
         wanted, taken = self._packet(m, row, entry, plane, packets.i.payload), Signal()
-        self._send(m, packets.o, self.more | waiting | active)
+        kept = self._send(m, packets.o, self.more | waiting | active)
 
         m.d.comb += [
             packets.i.valid.eq(active & wanted), taken.eq(~wanted | packets.i.ready),
@@ -75,7 +93,11 @@ class SpikeUnit(Component):
             m.d.sync += [active.eq(1), row.eq(next_row)]
         with m.Elif(ended):
             m.d.sync += active.eq(0)
-        m.d.comb += self.idle.eq(~(self.i.valid | waiting | active | packets.o.valid | self.kept.valid))
+        # In the order of their ticks, so that the first of the packets is late if any is.
+        there = [(waiting, next_row.due), (active, row.due), (packets.o.valid, packets.o.payload.due), *kept]
+        m.d.comb += [self.idle.eq(~(self.i.valid | Cat(valid for valid, _ in there).any())),
+                     self.late.eq(Cat(valid & (due == self.tick.turn) for valid, due in there).any()),
+                     self.fault.eq(active & wanted & ~entry.host & (entry.delay == 0) & self.tick.overlap)]
         return m
 
     def _table(self, m: Module, kind: Memory, address: Signal, valid: Value, enable: Value | int = 1) -> StructView:
@@ -104,33 +126,47 @@ class SpikeUnit(Component):
             place.eq(Cat(entry.offset[:offset_bits], entry.block) + plane),
             packet.spikes.mask.eq(sent << (place[:offset_bits] * params.neurons_per_cycle if offset_bits else 0)),
             packet.spikes.block.eq(place[offset_bits:]), packet.spikes.delay.eq(entry.delay),
-            *(packet.target[name].eq(entry[name]) for name in ("x0", "x1", "y0", "y1", "host")),
+            packet.due.eq(row.due), *(packet.target[name].eq(entry[name]) for name in ("x0", "x1", "y0", "y1", "host")),
         ]
-        wanted: Value = (sent != 0) & (entry.host | ~self.end)
+        wanted: Value = (sent != 0) & (entry.host | ~self.tick.end)
         return wanted
 
-    def _send(self, m: Module, packets: stream.Interface, more: Value) -> None:
-        """Packets for cores leave at once; those for the host are kept while ``more`` may join."""
-        kept, spikes, target = self.kept, packets.payload.spikes, packets.payload.target
-        for_core, for_host = Signal(), Signal()
-        same, leaving, held = Signal(), Signal(), Signal()
+    def _send(self, m: Module, packets: stream.Interface, more: Value) -> list[tuple[Value, Value]]:
+        """Packets that cores need for the next tick leave at once; the others are kept while ``more`` may join. Returns of those that
+        are kept whether they are there, and their ``due``."""
+        head = packets.payload
+        pressing = ~head.target.host & (head.spikes.delay == 0)
+        kinds = {"host": head.target.host} | ({"cores": ~head.target.host & ~pressing} if self.params.delays > 1 else {})
+        offers: list[tuple[Value, Value]] = [(packets.valid & pressing, head.as_value())]
+        accepts, kept = [pressing & self.o.ready], []
+        chosen = Signal(1 + len(kinds))
+        for number, (name, mine) in enumerate(kinds.items(), 1):
+            # What is on another way, or for another block, or of another tick, drives out what is kept. A neuron that spikes twice is
+            # sent twice.
+            keep, valid = struct_signal(self.packet, name=f"kept_{name}"), Signal(name=f"kept_{name}_valid")
+            same, leaves = Signal(name=f"same_{name}"), Signal(name=f"leaves_{name}")
+            comes = packets.valid & mine
+            other = [keep.spikes.block != head.spikes.block, (keep.spikes.mask & head.spikes.mask) != 0, keep.due != head.due]
+            if name == "cores":
+                other += [keep.target != head.target, keep.spikes.delay != head.spikes.delay]
+            m.d.comb += [same.eq(~Cat(other).any()), leaves.eq(chosen[number] & self.o.ready)]
+            offers.append((valid & Mux(comes, ~same, ~more | (keep.due == self.tick.turn)), keep.as_value()))
+            accept = ~valid | Mux(chosen[number], self.o.ready, same)
+            with m.If(comes & accept):
+                m.d.sync += [valid.eq(1), keep.eq(head), keep.spikes.mask.eq(head.spikes.mask | Mux(valid & ~leaves, keep.spikes.mask, 0))]
+            with m.Elif(leaves):
+                m.d.sync += valid.eq(0)
+            accepts.append(mine & accept)
+            kept.append((valid, keep.due))
+
+        # One of those that want to leave, the first; what was offered stays.
+        waiting, before = Signal(), Signal.like(chosen)
+        wants = Cat(want for want, _ in offers)
+        sent = self.packet(reduce(or_, [payload & chosen[number].replicate(len(payload)) for number, (_, payload) in enumerate(offers)]))
         m.d.comb += [
-            for_core.eq(packets.valid & ~target.host), for_host.eq(packets.valid & target.host),
-            same.eq((kept.block == spikes.block) & ((kept.mask & spikes.mask) == 0)),  # a neuron that spikes twice is sent twice
-            leaving.eq(kept.valid & (held | ~for_core & Mux(for_host, ~same, ~more))),
-            self.o.valid.eq(leaving | for_core), self.o.payload.kind.eq(Kind.SPIKES),
+            chosen.eq(Mux(waiting, before, wants & (~wants + 1))), packets.ready.eq(Cat(accepts[0] & chosen[0], *accepts[1:]).any()),
+            self.o.valid.eq(chosen.any()), self.o.payload.kind.eq(Kind.SPIKES), self.o.payload.due.eq(sent.due),
+            self.o.payload.payload.eq(sent.spikes), self.o.payload.target.eq(sent.target),
         ]
-        with m.If(leaving):
-            m.d.comb += [self.o.payload.payload.eq(Cat(kept.mask, kept.block)), self.o.payload.target.host.eq(1)]
-        with m.Else():
-            m.d.comb += [self.o.payload.payload.eq(spikes), self.o.payload.target.eq(target)]
-        m.d.sync += held.eq(leaving & ~self.o.ready)  # what was offered stays
-        with m.If(for_core):
-            m.d.comb += packets.ready.eq(~leaving & self.o.ready)
-        with m.Else():
-            m.d.comb += packets.ready.eq(~kept.valid | Mux(leaving, self.o.ready, same))
-        with m.If(for_host & packets.ready):
-            m.d.sync += [kept.valid.eq(1), kept.block.eq(spikes.block),
-                         kept.mask.eq(spikes.mask | Mux(kept.valid & ~leaving, kept.mask, 0))]
-        with m.Elif(leaving & self.o.ready):
-            m.d.sync += kept.valid.eq(0)
+        m.d.sync += [waiting.eq(self.o.valid & ~self.o.ready), before.eq(chosen)]
+        return kept

@@ -62,7 +62,7 @@ class Top(Component):
         wiring.connect(m, mesh.o, port.mesh_o)
         m.d.comb += [
             mesh.tick.eq(port.tick), mesh.info.eq(port.info), mesh.clear.eq(port.clear),
-            port.idle.eq(mesh.idle), port.resting.eq(mesh.resting),
+            port.idle.eq(mesh.idle), port.resting.eq(mesh.resting), mesh.overlap.eq(port.overlap),
             port.core_faults.eq(mesh.faults), port.forget.eq(registers.forget),
             port.i.payload.data.eq(self.s_axis_tdata), port.i.payload.last.eq(self.s_axis_tlast),
             port.i.valid.eq(self.s_axis_tvalid), self.s_axis_tready.eq(port.i.ready),

@@ -138,6 +138,8 @@ class InputEncoder:
         params = image.params
         self._names = [source.name for source in image.inputs]
         self._step = image.ticks_per_step
+        #: Whether ticks may overlap.
+        self.overlap = image.overlaps
         sizes = [source.size for source in image.inputs]
         self._silent = sum(sizes)  # column that never spikes, for axons of a group without a route
         base = np.cumsum([0, *sizes])
@@ -193,11 +195,12 @@ def mark_ticks(ticks: int) -> Ints:
     return np.unique(np.append(np.arange(MARK_TICKS - 1, ticks, MARK_TICKS), ticks - 1))
 
 
-def sample_words(masks: Masks, headers: Words, reads: dict[int, Words], period: int, *, end: bool = True) -> Words:
+def sample_words(masks: Masks, headers: Words, reads: dict[int, Words], period: int, *, end: bool = True,
+                 overlap: bool = False) -> Words:
     """The commands of a batch of samples: in each tick SPIKES words, then TICK, then the READ words of ``reads[tick]``.
 
     Ticks without input or readings before them join the TICK of the tick before. ``period`` is the number of ticks in a step.
-    Without ``end`` the samples do not end with their last tick.
+    Without ``end`` the samples do not end with their last tick. ``overlap``: ticks may overlap (:attr:`Image.overlaps`).
     """
     samples, ticks, groups = masks.shape
     spikes = np.count_nonzero(masks, axis=2)
@@ -221,7 +224,8 @@ def sample_words(masks: Masks, headers: Words, reads: dict[int, Words], period: 
     following = np.append(first[1:], samples * ticks)
     last = following % ticks == 0
     mark = last | (following % ticks % MARK_TICKS == 0)
-    out[begin[first] + number[first]] = _command(Command.TICK, count=following - first, period=period - 1, end=last & end, mark=mark)
+    out[begin[first] + number[first]] = _command(Command.TICK, count=following - first, period=period - 1, end=last & end, mark=mark,
+                                               overlap=overlap)
 
     after = (begin + number + starts.reshape(-1)).reshape(samples, ticks)
     for tick, words in reads.items():

@@ -47,7 +47,8 @@ class ArrayStream(Stream):
         reads = {tick - window.first: words for tick, words in read_commands(plan).items()}
         payload = self._port.payload()
         start = [reset_words()] if window.first == 0 else []
-        words = np.concatenate([*start, echo_words(payload), sample_words(masks, self._encoder.headers, reads, k, end=False)])
+        commands = sample_words(masks, self._encoder.headers, reads, k, end=False, overlap=self._encoder.overlap)
+        words = np.concatenate([*start, echo_words(payload), commands])
         most = max(len(words), window.ticks * self._decoder.rows() + data + len(mark_ticks(window.ticks)))
         if most > self._limit:
             raise InputError(f"{window.ticks // k} steps may take a packet of {most} words, beyond the limit of {self._limit}: submit "

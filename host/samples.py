@@ -100,7 +100,7 @@ class Samples:
             samples = min(size, self.samples - low)
             here = payload()
             commands = sample_words(self._encoder.masks(part, self._ticks), self._encoder.headers, read_commands(self._plan),
-                                    self._image.ticks_per_step)
+                                    self._image.ticks_per_step, overlap=self._encoder.overlap)
             words = np.concatenate([reset_words(), echo_words(here), commands])
             whole = samples * self._bound() <= self._limit
             yield Batch(low, samples, here, [words] if whole else cut(words, self._limit, self._decoder.rows()))

@@ -108,7 +108,7 @@ def fit(network: Network, quantised: QuantNetwork, params: ArrayParams, *, board
     """The image of a network that is quantised already; ``board`` is the array's name for the report. Else as :func:`compile`."""
     _check_record(record)
     split = split_fan_in(quantised, params)
-    schedule = _schedule(split, params)
+    schedule = _schedule(split, params, slack=objective == "speed")
     recorded = [name for name, population in split.populations.items()
                 if population.spiking and (record == "all" or name in split.outputs)]
     placer = Placer(build_netlist(split, schedule, params), params)
@@ -133,10 +133,10 @@ def array_of(board: str | None, params: ArrayParams | None) -> ArrayParams:
         raise CompileError(str(error)) from None
 
 
-def _schedule(network: QuantNetwork, params: ArrayParams) -> Schedule:
+def _schedule(network: QuantNetwork, params: ArrayParams, slack: bool) -> Schedule:
     links = [Link(edge.source, edge.target, int(edge.delay.min()), int(edge.delay.max())) for edge in network.edges
              if edge.source in network.populations and len(edge.delay)]
-    schedule = retime(list(network.populations), links, params)
+    schedule = retime(list(network.populations), links, params, slack)
     for name, population in network.populations.items():
         if population.eager and schedule.depth[name] >= params.depths:
             raise CompileError(f"Population {name!r} has a bias and lies {schedule.depth[name]} ticks behind the input; this "

@@ -39,10 +39,11 @@ class Schedule:
         return delay * self.ticks_per_step + self.depth[target] - before
 
 
-def retime(populations: Sequence[str], links: Iterable[Link], params: ArrayParams) -> Schedule:
+def retime(populations: Sequence[str], links: Iterable[Link], params: ArrayParams, slack: bool = False) -> Schedule:
     """The schedule with the fewest ticks in a step, then the least depths.
 
-    ``links`` join populations only. CompileError names the loop or the connection that makes it impossible.
+    ``links`` join populations only. With ``slack`` every connection takes at least two ticks, if that slows the network no further and
+    the array's delays allow it, so that ticks may overlap. CompileError names the loop or the connection that makes it impossible.
     """
     links = list(links)
     reason = ""
@@ -54,15 +55,16 @@ def retime(populations: Sequence[str], links: Iterable[Link], params: ArrayParam
                 raise _too_long(links, loose, k, params.delays)
             reason = f"the loop {' → '.join(cycle or blocked)} takes more ticks than its delays give it"
             continue
-        return Schedule(k, depth, reason if k > 1 else "")
+        loose, _ = _depths(populations, links, k, params.delays, least=2) if slack else (None, [])
+        return Schedule(k, depth if loose is None else loose, reason if k > 1 else "")
     raise CompileError(f"The network needs more than {params.phases} ticks in a step, for {reason}. Give that loop longer "
                        f"delays, use fewer layers, or take an array with more phases")
 
 
 def _depths(populations: Sequence[str], links: list[Link], k: int,
-            delays: int | None) -> tuple[dict[str, int] | None, list[str]]:
-    """Least depths ≥ 0, or None and the populations of a loop that excludes any."""
-    arcs = [(link.source, link.target, 1 - link.shortest * k) for link in links]
+            delays: int | None, least: int = 1) -> tuple[dict[str, int] | None, list[str]]:
+    """Least depths ≥ 0 for connections of at least ``least`` ticks, or None and the populations of a loop that excludes any."""
+    arcs = [(link.source, link.target, least - link.shortest * k) for link in links]
     if delays is not None:
         arcs += [(link.target, link.source, link.longest * k - delays) for link in links]
     depth = dict.fromkeys(populations, 0)
@@ -70,9 +72,9 @@ def _depths(populations: Sequence[str], links: list[Link], k: int,
     last = ""
     for _ in range(len(populations) + 1):
         last = ""
-        for source, target, least in arcs:
-            if depth[source] + least > depth[target]:
-                depth[target] = depth[source] + least
+        for source, target, apart in arcs:
+            if depth[source] + apart > depth[target]:
+                depth[target] = depth[source] + apart
                 parent[target] = last = source
         if not last:
             return depth, []

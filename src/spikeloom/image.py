@@ -16,7 +16,7 @@ import numpy.typing as npt
 from spikeloom.checks import PLACE_COLUMNS, ROUTE_COLUMNS, check
 from spikeloom.errors import ImageError
 from spikeloom.fields import Ints, Words
-from spikeloom.memories import Memory, memory_specs
+from spikeloom.memories import Memory, destination_record, memory_specs
 from spikeloom.params import ArrayParams
 
 IMAGE_VERSION = 1
@@ -102,6 +102,16 @@ class Image:
     def ticks(self, steps: int) -> int:
         """Ticks of a sample of ``steps`` steps."""
         return (steps - 1) * self.ticks_per_step + self.depth + 1 if steps else 0
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether ticks may overlap (``overlap`` of TICK): no spike that a core sends to a core is due in the very next tick."""
+        record = destination_record(self.params)
+        for memories in self.memories.values():
+            entry = record.unpack(memories.get(Memory.DESTINATIONS, np.zeros(0, np.uint64)))
+            if np.any((entry["mask"] != 0) & (entry["host"] == 0) & (entry["delay"] == 0)):
+                return False
+        return True
 
     def population(self, name: str) -> PopulationMap:
         """The named population; ImageError lists them when it is unknown."""

@@ -10,7 +10,9 @@ SPIKES   Add axons to the running tick: bit i of ``mask`` is axon ``block * para
 TICK     End the running tick once everything has arrived; then ``count - 1`` more ticks without input.
          ``period`` is the number of ticks in a step, less one. ``end``: the last of them ends a sample: its
          spikes reach the host but no core, waiting spikes are dropped, and every neuron starts from zero in the
-         next tick. ``mark``: answer MARK when the last of them has been updated.
+         next tick. ``mark``: answer MARK when the last of them has been updated. ``overlap``, for networks
+         whose connections take two ticks or more: a tick may end while spikes that are not due in it are on their
+         way.
 WRITE    Once the array is quiet, write ``count`` entries of ``memory`` from ``address`` on, in each core of the rectangle.
 READ     Read ``count`` entries from core (x0, y0): answered by as many DATA words.
 RESET    Start from zero: as ``end``, and also forget axons added to the running tick.
@@ -63,7 +65,7 @@ class Fault(enum.IntEnum):
     BLOCK = 2       #: SPIKES beyond the axons of a core
     ADDRESS = 3     #: no such memory, or an address outside it
     TRUNCATED = 4   #: TLAST within the data of a WRITE
-    DELAY = 5       #: more packets waiting for a tick than ``delay_depth``
+    DELAY = 5       #: more packets waiting for a tick than ``delay_depth``, or ticks with ``overlap`` and connections of one tick
     CURRENT = 6     #: a synaptic current left its width (the compiler excludes it)
     COUNT = 7       #: TICK with count 0, or period beyond ``phases``
 
@@ -74,7 +76,7 @@ _ACCESS = Record(Field("address", 20), Field("memory", 4), Field("count", 16), F
 
 COMMANDS: dict[Command, Record] = {
     Command.SPIKES: Record(Field("mask", 32), Field("block", 12), *_TARGET, *_OPCODE),
-    Command.TICK: Record(Field("count", 32), Field("period", 4), Field("end", 1), Field("mark", 1), Field("pad", 22),
+    Command.TICK: Record(Field("count", 32), Field("period", 4), Field("end", 1), Field("mark", 1), Field("overlap", 1), Field("pad", 21),
                          *_OPCODE),
     Command.WRITE: _ACCESS,
     Command.READ: _ACCESS,
