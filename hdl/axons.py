@@ -1,6 +1,6 @@
 """The axon unit: takes spike packets, holds back delayed ones, and hands each bank its axons one by one."""
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Const, Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -16,7 +16,8 @@ class DelaySlots(Component):
     """A queue of waiting packets for each of the next ticks.
 
     A packet that is due ``delay`` ticks from now waits in slot ``now + delay`` modulo the slots; the slot of the running
-    tick is emptied into ``o``. One packet in and one out a cycle.
+    tick is emptied into ``o``. One packet in and one out a cycle. The first packets of the next tick are read before it begins, so
+    that they can leave in the cycle of ``tick``.
 
     Members
     -------
@@ -47,16 +48,13 @@ class DelaySlots(Component):
         entry = data.StructLayout({"mask": self.params.block, "block": self.params.block_bits})
         m.submodules.store = store = ram(entry, slots * depth, block=slots * depth > SHALLOW)
         write, read = store.write_port(), store.read_port()
-        now = Signal(range(slots))
+        now, following = Signal(range(slots)), Signal(range(slots))
         counts = Array([Signal(range(depth + 1), name=f"count_{slot}") for slot in range(slots)])
-        head = Signal(range(depth + 1))
-        m.submodules.ready = ready = Queue(entry, 4)
-        reading = Signal()
 
         slot = Signal(range(slots))
         full = counts[slot] == self.params.delay_depth
         m.d.comb += [
-            slot.eq(now + self.tick + self.i.payload.delay),
+            following.eq(now + 1), slot.eq(now + self.tick + self.i.payload.delay),
             self.i.ready.eq(1),
             write.addr.eq(Cat(counts[slot][: bits_for(depth)], slot)),  # type: ignore[index]  # the stubs forget slices
             write.data.mask.eq(self.i.payload.mask), write.data.block.eq(self.i.payload.block),
@@ -66,24 +64,33 @@ class DelaySlots(Component):
         with m.If(write.en):
             m.d.sync += counts[slot].eq(counts[slot] + 1)
 
-        # `held` counts packets in the ready queue or on their way to it.
-        fetch = Signal()
-        held = Signal(range(5))
+        # Packets are read from one slot after another, up to the next tick's. Of the `held` ones, in the ready queue or on their way to
+        # it, the last `early` ones are due in the next tick.
+        queue: Queue = ResetInserter(self.clear)(Queue(entry, 4))
+        m.submodules.ready = queue
+        head, source = Signal(range(depth + 1)), Signal(range(slots))
+        held, early = Signal(range(5)), Signal(range(5))
+        fetch, reading, ahead, leaves = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
-            fetch.eq((counts[now] != head) & (held < 4)),
-            read.addr.eq(Cat(head[: bits_for(depth)], now)), read.en.eq(fetch),
-            ready.i.valid.eq(reading), ready.i.payload.eq(read.data),
-            self.o.valid.eq(ready.o.valid), self.o.payload.mask.eq(ready.o.payload.mask),
-            self.o.payload.block.eq(ready.o.payload.block), ready.o.ready.eq(self.o.ready),
-            self.idle.eq(Mux(self.tick, self.clear | (counts[(now + 1)[: len(now)]] == 0), (counts[now] == head) & (held == 0))),
+            ahead.eq((source != now) & ~self.tick),
+            fetch.eq((counts[source] != head) & (held < 4) & ~self.clear),
+            read.addr.eq(Cat(head[: bits_for(depth)], source)), read.en.eq(fetch),
+            queue.i.valid.eq(reading), queue.i.payload.eq(read.data),
+            self.o.valid.eq(queue.o.valid & (self.tick | (held != early)) & ~self.clear), self.o.payload.mask.eq(queue.o.payload.mask),
+            self.o.payload.block.eq(queue.o.payload.block), queue.o.ready.eq(leaves), leaves.eq(self.o.valid & self.o.ready),
+            self.idle.eq(Mux(self.tick, self.clear | (counts[following] == 0),
+                             ((source != now) | (counts[source] == head)) & (held == early))),
         ]
-        m.d.sync += [reading.eq(fetch), held.eq(held + fetch - (ready.o.valid & ready.o.ready))]
+        m.d.sync += [reading.eq(fetch), held.eq(held + fetch - leaves), early.eq(Mux(self.tick, 0, early) + (fetch & ahead))]
         with m.If(fetch):
             m.d.sync += head.eq(head + 1)
+        with m.Elif((source == now) & (counts[source] == head)):
+            m.d.sync += [source.eq(following), head.eq(0)]
         with m.If(self.tick):
-            m.d.sync += [now.eq(now + 1), head.eq(0), counts[now].eq(0)]
+            m.d.sync += [now.eq(following), counts[now].eq(0)]
         with m.If(self.clear):
-            m.d.sync += [head.eq(0), *(count.eq(0) for count in counts)]
+            m.d.sync += [source.eq(Mux(self.tick, following, now)), head.eq(0), held.eq(0), early.eq(0), reading.eq(0),
+                         *(count.eq(0) for count in counts)]
         return m
 
 

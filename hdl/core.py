@@ -3,7 +3,7 @@
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -72,11 +72,14 @@ class Core(Component):
         is_spikes = self.i.payload.kind == Kind.SPIKES
         packet = spikes_layout(params)(self.i.payload.payload[: spikes_layout(params).size])
         # A delay counts from the tick in which its packet was made. One that is due now was made in the tick before.
-        overdue = (self.i.payload.due == self.info.turn) & (packet.delay != 0)
+        overdue = Signal()
+        stale = overdue & self.info.end  # of a sample that has ended
         m.d.comb += [
-            axons.i.payload.eq(packet), axons.i.payload.delay.eq(packet.delay - overdue), axons.i.valid.eq(self.i.valid & is_spikes),
+            overdue.eq(is_spikes & (packet.delay != 0) & (self.i.payload.due == self.info.turn)),
+            axons.i.payload.eq(packet), axons.i.payload.delay.eq(packet.delay - overdue),
+            axons.i.valid.eq(self.i.valid & is_spikes & ~stale),
             access.i.payload.eq(self.i.payload), access.i.valid.eq(self.i.valid & ~is_spikes),
-            self.i.ready.eq((is_spikes & axons.i.ready) | (~is_spikes & access.i.ready)),
+            self.i.ready.eq(Mux(is_spikes, axons.i.ready | stale, access.i.ready)),
             axons.tick.eq(self.tick), axons.clear.eq(self.clear | (self.tick & self.info.end)),
         ]
 

@@ -241,8 +241,8 @@ class HostPort(Component):
     def _tick(self, m: Module) -> None:
         command = struct(COMMANDS[Command.TICK])(self.access.as_value())
         over = self.left == 1
-        # The last tick of a sample, and the first, end with nothing under way.
-        m.d.comb += self.overlap.eq(command.overlap & self.overlapping & ~self.fresh & ~self.mark_due & ~(command.end & over))
+        # The first tick of a sample ends with nothing under way: until then cores drop what the sample before still sends.
+        m.d.comb += self.overlap.eq(command.overlap & self.overlapping & ~self.fresh & ~self.mark_due)
 
         def advance() -> None:
             m.d.comb += [self.tick.eq(1), self.info.end.eq(command.end & over), self.info.overlap.eq(command.overlap),
