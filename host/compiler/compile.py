@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from spikeloom.errors import CompileError, SpikeloomError
 from spikeloom.events import InputSpikes
 from spikeloom.host.boards import boards, named_array
+from spikeloom.host.compiler.balance import UNSEATED, seating
 from spikeloom.host.compiler.fanin import split_fan_in
 from spikeloom.host.compiler.netlist import build_netlist
 from spikeloom.host.compiler.pack import pack
@@ -41,24 +42,26 @@ def compile(network: Network, *, board: str | None = None, params: ArrayParams |
         "neuron": weights of each neuron (each channel of a map) have a scale of their own; "tensor": one for a population.
     calibrate
         Sample input, as for ``run``: scales are chosen for the least error in membrane potential on it, and the report tells
-        how many spikes differ.
+        how many spikes differ. With ``objective="speed"`` also: what spikes together in it is spread over the banks.
     record
         "all": the host sees the spikes of every population; "outputs": those of the network's outputs.
     objective
-        "cores": the fewest cores, among those equal work and short ways; "speed": equal work for all cores of the array.
+        "cores": the fewest cores, among those equal work and short ways; "speed": equal work for all cores of the array, and, where delays allow it, two
+        ticks for every connection, so that ticks overlap: outputs come later by a tick a layer, and ticks are shorter.
 
     CompileError says what does not fit, where, and by how much.
     """
     _check_record(record)
     failed: dict[str | None, CompileError] = {}
+    sample = calibrate if calibrate is None or isinstance(calibrate, Calibration) else Calibration(network, calibrate)
     for name, array in _arrays(board, params):
         try:
-            quantised = quantise(network, array, weight_bits, scale=scale, calibrate=calibrate)
+            quantised = quantise(network, array, weight_bits, scale=scale, calibrate=sample)
         except CompileError as error:
             failed[name] = error
             continue
         try:
-            image = fit(network, quantised, array, board=board, record=record, objective=objective)
+            image = fit(network, quantised, array, board=board, record=record, objective=objective, sample=sample)
         except CompileError as error:
             failed[name] = _NoRoom(str(error))
             continue
@@ -104,14 +107,16 @@ def _with_board(array: str) -> str:
 
 
 def fit(network: Network, quantised: QuantNetwork, params: ArrayParams, *, board: str | None = None,
-        record: str = "all", objective: Objective = "cores") -> Image:
-    """The image of a network that is quantised already; ``board`` is the array's name for the report. Else as :func:`compile`."""
+        record: str = "all", objective: Objective = "cores", sample: Calibration | None = None) -> Image:
+    """The image of a network that is quantised already; ``board`` is the array's name for the report, ``sample`` what compile is to
+    calibrate on. Else as :func:`compile`."""
     _check_record(record)
     split = split_fan_in(quantised, params)
     schedule = _schedule(split, params, slack=objective == "speed")
     recorded = [name for name, population in split.populations.items()
                 if population.spiking and (record == "all" or name in split.outputs)]
-    placer = Placer(build_netlist(split, schedule, params), params)
+    seats = UNSEATED if objective != "speed" else seating(split, params, {} if sample is None else sample.inputs | sample.activity)
+    placer = Placer(build_netlist(split, schedule, params, seats), params)
     placement, image = placer.best(objective, lambda placement: pack(placement, params, recorded))
     return dataclasses.replace(image, report=describe(network, placement, image, board))
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spikeloom.errors import CompileError
-from spikeloom.host.compiler.netlist import Netlist
+from spikeloom.host.compiler.netlist import Netlist, Units
 from spikeloom.host.quantisation.quant_network import Ints
 from spikeloom.params import ArrayParams
 
@@ -55,7 +55,7 @@ def grant(netlist: Netlist, params: ArrayParams, words: Ints, family: Ints, tigh
 
     Overflow when some core has no axons left.
     """
-    work = _Work(netlist, params, _banks(family, netlist.units.width, params), tight)
+    work = _Work(netlist, params, _banks(family, netlist.units, params), tight)
     listening = (words > 0).sum(axis=0)
     for word in range(int(words.max(initial=0))):
         wanted = words > word
@@ -70,10 +70,10 @@ def grant(netlist: Netlist, params: ArrayParams, words: Ints, family: Ints, tigh
     return Grants(*np.concatenate([np.zeros((7, 0), np.int64), *work.granted], axis=1))
 
 
-def _banks(family: Ints, width: Ints, params: ArrayParams) -> Ints:
-    """A bank for each unit of one axon that shares words with others, −1 for the rest: families spread evenly."""
-    bank = np.full(len(family), -1, np.int64)
-    single = np.flatnonzero((width == 1) & (family >= 0))
+def _banks(family: Ints, units: Units, params: ArrayParams) -> Ints:
+    """A bank for each unit of one axon that shares words with others, or has a wish, −1 for the rest: families spread evenly."""
+    bank = units.bank.copy()
+    single = np.flatnonzero((units.width == 1) & (family >= 0))
     names, member, size = np.unique(family[single], return_inverse=True, return_counts=True)
     if params.banks > 1 and len(names) < len(single):
         of_family, load = np.zeros(len(names), np.int64), np.zeros(params.banks, np.int64)
@@ -97,7 +97,7 @@ class _Work:
         area = (x1 - x0 + 1) * (y1 - y0 + 1)
         if area - len(cores) <= self._spare(len(cores)):
             busy = np.asarray(self.occupied[y0: y1 + 1, x0: x1 + 1].reshape(area, -1).any(axis=0), bool)
-            axon, taken = self._choose(units, width, busy)
+            axon, taken = self._choose(units, width, word, busy)
             if len(axon):
                 self.occupied[y0: y1 + 1, x0: x1 + 1, (axon[:, None] + np.arange(width)).ravel()] = True
                 done = units[taken]
@@ -122,7 +122,7 @@ class _Work:
             return 0
         return self.params.cores if self.params.lists else listening
 
-    def _choose(self, units: Ints, width: int, busy: Bools) -> tuple[Ints, Bools]:
+    def _choose(self, units: Ints, width: int, word: int, busy: Bools) -> tuple[Ints, Bools]:
         """First axons for as many of the units as free ones suffice for, and which units those are."""
         taken = np.zeros(len(units), bool)
         if width > 1:
@@ -132,6 +132,8 @@ class _Work:
         free = np.flatnonzero(~busy)
         chosen = np.full(len(units), -1, np.int64)
         wish = self.bank[units]
+        if not self.params.lists:  # a unit's words in different banks
+            wish = np.where(wish < 0, wish, (wish + word) % self.params.banks)
         for bank in np.unique(wish[wish >= 0]):
             here = np.flatnonzero(wish == bank)
             places = free[free % self.params.banks == bank][: len(here)]

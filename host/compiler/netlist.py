@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spikeloom.errors import CompileError
+from spikeloom.host.compiler.balance import UNSEATED, Seating
 from spikeloom.host.compiler.fanin import words_for
 from spikeloom.host.compiler.retime import Schedule
 from spikeloom.host.quantisation.quant_network import Edge, Ints, QuantNetwork, QuantPopulation
@@ -46,13 +47,15 @@ class Seats:
 
 @dataclass(frozen=True)
 class Units:
-    """Units, each array (units,): source number (inputs, then populations), its row or input neuron, ticks, planes, axons."""
+    """Units, each array (units,): source number (inputs, then populations), its row or input neuron, ticks, planes, axons, and the bank
+    that it should lie in (−1: any)."""
 
     source: Ints
     row: Ints
     ticks: Ints
     planes: Ints
     width: Ints
+    bank: Ints
 
 
 @dataclass(frozen=True)
@@ -87,17 +90,17 @@ class Netlist:
         return list(self.network.populations.values())
 
 
-def build_netlist(network: QuantNetwork, schedule: Schedule, params: ArrayParams) -> Netlist:
+def build_netlist(network: QuantNetwork, schedule: Schedule, params: ArrayParams, seating: Seating = UNSEATED) -> Netlist:
     """Rows, tiles, units and synapses of a network."""
     seats: dict[str, Seats] = {}
     base = tile = 0
     for population in network.populations.values():
-        seats[population.name] = seat = _seats(population, params, base, tile)
+        seats[population.name] = seat = _seats(population, params, base, tile, seating)
         base, tile = base + len(seat.rows), tile + seat.tiles
     row_population = np.repeat(np.arange(len(seats)), [len(seat.rows) for seat in seats.values()])
     row_tile = np.concatenate([seat.first_tile + np.arange(len(seat.rows)) // seat.height for seat in seats.values()])
     sources = (*network.inputs, *network.populations)
-    units, synapses = _synapses(network, schedule, params, sources, seats)
+    units, synapses = _synapses(network, schedule, params, sources, seats, seating)
     slices = np.array([population.slices for population in network.populations.values()], np.int64)
     words = np.ones(len(synapses.unit), np.int64)
     for count in np.unique(slices):
@@ -106,7 +109,7 @@ def build_netlist(network: QuantNetwork, schedule: Schedule, params: ArrayParams
     return Netlist(network, schedule, sources, seats, units, synapses, row_population, row_tile, words)
 
 
-def _seats(population: QuantPopulation, params: ArrayParams, base: int, tile: int) -> Seats:
+def _seats(population: QuantPopulation, params: ArrayParams, base: int, tile: int, seating: Seating) -> Seats:
     per_row = params.neurons_per_cycle
     if not fold_rows(population, params):
         raise CompileError(f"Population {population.name!r}: a row of neurons takes {population.slices} digits × "
@@ -115,7 +118,7 @@ def _seats(population: QuantPopulation, params: ArrayParams, base: int, tile: in
     patches = _patches(population, params) if params.lists and len(population.shape) in (2, 3) else None
     if patches is None:
         rows = np.full((-(-population.size // per_row), per_row), -1, np.int64)
-        rows.ravel()[: population.size] = np.arange(population.size)
+        rows.ravel()[: population.size] = seating.order.get(population.name, np.arange(population.size))
         patches = rows, 1, (len(rows), 1)
     rows, height, grid = patches
     row, column = (np.zeros(population.size, np.int64) for _ in range(2))
@@ -152,7 +155,7 @@ def _patches(population: QuantPopulation, params: ArrayParams) -> tuple[Ints, in
 
 
 def _synapses(network: QuantNetwork, schedule: Schedule, params: ArrayParams, sources: tuple[str, ...],
-              seats: dict[str, Seats]) -> tuple[Units, Synapses]:
+              seats: dict[str, Seats], seating: Seating) -> tuple[Units, Synapses]:
     parts: list[npt.NDArray[np.int64]] = [np.zeros((6, 0), np.int64)]
     for edge in network.edges:
         parts.append(_edge(edge, network, schedule, params, sources.index(edge.source), seats))
@@ -160,7 +163,11 @@ def _synapses(network: QuantNetwork, schedule: Schedule, params: ArrayParams, so
     number, unit = np.unique(key, return_inverse=True)
     planes, ticks, at, source = number & 63, number >> 6 & MAX_ROUTE_TICK, number >> 22 & ((1 << 24) - 1), number >> 46
     width = np.where(source < len(network.inputs), 1, params.neurons_per_cycle * np.maximum(planes, 1))
-    return Units(source, at, ticks, planes, width), Synapses(unit.ravel(), offset, row, column, receptor, weight)
+    bank = np.full(len(number), -1, np.int64)
+    for index, name in enumerate(network.inputs):
+        if name in seating.bank:
+            bank[source == index] = seating.bank[name][at[source == index]]
+    return Units(source, at, ticks, planes, width, bank), Synapses(unit.ravel(), offset, row, column, receptor, weight)
 
 
 def _edge(edge: Edge, network: QuantNetwork, schedule: Schedule, params: ArrayParams, source: int,
