@@ -124,7 +124,8 @@ class Core(Component):
         m.d.comb += access.bus.value.eq(reduce(or_, [owner.value for owner in owners]))
 
         # Each part says whether it will have something to do in the next cycle; a packet under way between them is with one of both.
-        due = Cat(axons.idle, issue.idle, drain.idle, access.idle).all()
-        m.d.sync += [self.idle.eq(due & neurons.idle & spikes.idle), self.settled.eq(due & ~(neurons.late | spikes.late))]
+        due = Cat(axons.idle, issue.idle, access.idle).all()
+        m.d.sync += [self.idle.eq(due & drain.idle & neurons.idle & spikes.idle),
+                     self.settled.eq(due & drain.free & ~(neurons.late | spikes.late))]
         m.d.comb += self.faults.eq(Cat(access.fault, axons.overflow | spikes.fault, neurons.overflow))
         return m

@@ -33,6 +33,7 @@ class Drain(Component):
     valid, number, sums : out. A row of neurons, for one cycle: its number, and its joined sums.
     second_sums : out, where neurons may have two currents. The sums of the second, 0 in a core with one.
     idle : out, 1 bit. In the next cycle nothing is left to drain.
+    free : out, 1 bit. In the next cycle the lanes may swap again: all rows have been asked for, the last ones may not have come.
     bus : :class:`AccessBus`, in. Serves CONTROL.
     """
 
@@ -49,6 +50,7 @@ class Drain(Component):
     sums: ArrayView
     second_sums: ArrayView
     idle: Signal
+    free: Signal
     bus: AccessInterface
 
     #: Cycles from ``enable`` to the ``valid`` that comes of it.
@@ -64,7 +66,7 @@ class Drain(Component):
             "index": Out(range(-(-params.lane_rows // 2))),
             "rows": In(data.ArrayLayout(data.ArrayLayout(signed(params.accumulator_bits), per_row), 2)),
             "enable": In(1), "valid": Out(1), "number": Out(bits_for(params.neuron_rows)),
-            "sums": sums, **second, "idle": Out(1), "bus": In(AccessBus())})
+            "sums": sums, **second, "idle": Out(1), "free": Out(1), "bus": In(AccessBus())})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -118,7 +120,7 @@ class Drain(Component):
         steps: list[Value] = [Cat(asked, slice_ == 0, second, asked & ended, row[0])]
         for cycle in range(Lanes.ROW_LATENCY):
             steps.append(later(m, steps[-1], 1, f"step_{cycle}"))
-        m.d.comb += [self.idle.eq(~(busy | begins | Cat(step[0] for step in steps[1:]).any())),
+        m.d.comb += [self.free.eq(~(busy | begins)), self.idle.eq(self.free & ~Cat(step[0] for step in steps[1:]).any()),
                      self.number.eq(later(m, number, Lanes.ROW_LATENCY + 1, "number"))]
         self._join(m, steps[-1], twice, currents)
         return m

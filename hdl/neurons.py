@@ -55,7 +55,8 @@ class NeuronUnit(Component):
     -------
     valid, number, sums : in. A row of neurons and what its synapses add.
     second_sums : in, where neurons may have two currents. What they add to the second.
-    tick : :func:`tick_layout`, in. Holds still from the first row to the last; the rows that are inside are finished as it was.
+    tick : :func:`tick_layout`, in. About the tick that ended last. It may change in the cycle of its last row or later, and at the latest
+        five cycles before the first row of the next; rows are finished as it was when they came.
     enable : out, 1 bit. A row may come in ``Drain.LATENCY`` cycles.
     o : stream of :func:`row_layout`, out.
     idle : out, 1 bit. Nothing is inside.
@@ -93,13 +94,13 @@ class NeuronUnit(Component):
         # What is made of a row is due in the tick after the running one.
         valid: list[Value] = [self.valid]
         number: list[Value] = [self.number]
-        due: list[Value] = [~self.tick.turn]
+        due: list[Value] = [~later(m, self.tick.turn, 3, "turn")]
         for stage in range(1, self.LATENCY + 1):
             valid.append(later(m, valid[-1], 1, f"valid_{stage}"))
             number.append(later(m, number[-1], 1, f"number_{stage}"))
             due.append(later(m, due[-1], 1, f"due_{stage}"))
-        # `tick` changes behind the last row at `valid`, and no sooner than six cycles before the next one is there.
-        self.info = self.tick.shape()(later(m, self.tick.as_value(), self.LATENCY - 1, "info"))
+        # Needed last five cycles after a row came, and first in the cycle after it did.
+        self.info = self.tick.shape()(later(m, self.tick.as_value(), self.LATENCY, "info"))
         m.submodules.queue = queue = Queue(row_layout(self.params), ROWS)
         row = queue.i.payload
         values, overflows = [], []
@@ -126,7 +127,7 @@ class NeuronUnit(Component):
             self.enable.eq(inside < ROWS - 1 - Drain.LATENCY), self.idle.eq((inside == 0) & ~self.valid),
         ]
         # Rows leave in their order, so that the queue's first is late if any in it is.
-        inside_late = [there & (turn == self.tick.turn) for there, turn in zip(valid[1:], due[1:], strict=True)]
+        inside_late = [there & (turn == self.tick.turn) for there, turn in zip(valid, due, strict=True)]
         m.d.comb += self.late.eq(Cat(*inside_late, queue.o.valid & (queue.o.payload.due == self.tick.turn)).any())
         wiring.connect(m, queue.o, wiring.flipped(self.o))
         return m

@@ -2,7 +2,7 @@
 
 A bank reads an axon a cycle, so that a tick takes as long as its busiest bank. Spikes that come in the same tick should lie in
 different banks: each neuron in turn, the busiest first, takes the bank in which the fewest spikes of the sample come together
-with its own (a greedy descent of Σ over steps and banks of the square of the spikes).
+with its own (a greedy descent of Σ over ticks and banks of the square of the spikes).
 """
 
 from __future__ import annotations
@@ -11,14 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from spikeloom.events import Spikes
 from spikeloom.host.compiler.fanin import words_for
+from spikeloom.host.compiler.retime import Schedule
 from spikeloom.host.quantisation.quant_network import Ints, QuantNetwork
 from spikeloom.params import ArrayParams
 
-#: Steps of a sample, all samples together, that are looked at.
-MOST_STEPS = 4096
+#: Steps, all samples together, of which samples are looked at.
+MOST_STEPS = 2048
+
+Counts = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Seating:
 UNSEATED = Seating()
 
 
-def seating(network: QuantNetwork, params: ArrayParams, activity: Mapping[str, Spikes]) -> Seating:
+def seating(network: QuantNetwork, schedule: Schedule, params: ArrayParams, activity: Mapping[str, Spikes]) -> Seating:
     """Seats for arrays without lists, where an axon is a synapse word.
 
     Neurons whose weights take more than one word sit together, so that few rows have further destinations for them. ``activity`` has
@@ -43,21 +47,59 @@ def seating(network: QuantNetwork, params: ArrayParams, activity: Mapping[str, S
     """
     if params.lists:
         return UNSEATED
-    banks = {name: _dealt(_steps(activity[name]), np.full(params.banks, network.size(name))) for name in network.inputs
-             if name in activity}
-    order = {}
-    for name, population in network.populations.items():
-        if not population.spiking or population.helper:
-            continue
-        words = _words(network, name, params)
-        spikes = _steps(activity[name]) if name in activity else np.zeros((1, population.size), np.float32)
-        order[name] = _order(words, spikes, params.banks)
-    return Seating(order, banks)
+    table = _Table(params.banks, schedule, activity)
+    bank = {name: table.pattern(name) for name in network.inputs if name in activity}
+    order = {name: _order(_words(network, name, params), name, table) for name, population in network.populations.items()
+             if population.spiking and not population.helper}
+    return Seating(order, bank)
 
 
-def _steps(spikes: Spikes) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """(samples · steps, neurons), not too many of the first."""
-    return spikes.reshape(-1, spikes.shape[-1])[:MOST_STEPS].astype(np.float32)
+class _Table:
+    """Spikes that have been given a bank, ``counts`` (banks, samples, ticks) by the tick in which they are added up."""
+
+    def __init__(self, banks: int, schedule: Schedule, activity: Mapping[str, Spikes]) -> None:
+        samples, steps = next(iter(activity.values())).shape[:2] if activity else (0, 0)
+        self._chosen = slice(0, max(1, MOST_STEPS // max(1, steps)))
+        self._activity, self._schedule, self._k = activity, schedule, schedule.ticks_per_step
+        ticks = steps * self._k + max(schedule.depth.values(), default=0) + 2
+        self.counts: Counts = np.zeros((banks, min(samples, self._chosen.stop), ticks), np.float32)
+
+    def deal(self, name: str, neurons: Ints, room: Ints) -> Ints:
+        """A bank for each of these neurons, (neurons,), in none more than it has room for."""
+        banks, taken = np.zeros(len(neurons), np.int64), np.zeros(len(room), np.int64)
+        spikes = self._activity[name][self._chosen][:, :, neurons].astype(np.float32) if name in self._activity else None
+        # Connections of the same population may differ in ticks; most take the fewest.
+        first = self._schedule.depth[name] + 1 if name in self._schedule.depth else 0
+        size = np.zeros(len(neurons)) if spikes is None else spikes.sum(axis=(0, 1))
+        for at in np.argsort(-size, kind="stable").tolist():
+            together = np.zeros(len(room))
+            if spikes is not None:
+                here = self.counts[:, :, first: first + spikes.shape[1] * self._k: self._k]
+                together = np.tensordot(here, spikes[:, :, at], 2)
+            chosen = int(np.lexsort((taken, np.where(taken < room, together, np.inf)))[0])
+            banks[at] = chosen
+            taken[chosen] += 1
+            if spikes is not None:
+                here[chosen] += spikes[:, :, at]
+        return banks
+
+
+    def pattern(self, name: str) -> Ints:
+        """A bank for each neuron, (neurons,): the best of the patterns i + s · ⌊i / w⌋ modulo the banks."""
+        spikes = self._activity[name][self._chosen]
+        size, banks = spikes.shape[2], len(self.counts)
+        shown = spikes[:, :, :].reshape(-1, size).astype(np.float32)
+        shown = shown[shown.any(axis=1)]
+        number, best = np.arange(size), (np.inf, np.zeros(size, np.int64))
+        for width in range(2, min(size, 2 * int(np.sqrt(size)) + 1)):
+            for shift in range(banks):
+                bank = (number + shift * (number // width)) % banks
+                cost = float((shown @ np.eye(banks, dtype=np.float32)[bank]).max(axis=1).sum())
+                best = min(best, (cost, bank), key=lambda pair: pair[0])
+        bank = best[1]
+        for each in range(banks):
+            self.counts[each, :, : spikes.shape[1] * self._k: self._k] += spikes[:, :, bank == each].sum(axis=2)
+        return bank
 
 
 def _words(network: QuantNetwork, name: str, params: ArrayParams) -> Ints:
@@ -70,28 +112,16 @@ def _words(network: QuantNetwork, name: str, params: ArrayParams) -> Ints:
     return words
 
 
-def _order(words: Ints, spikes: np.ndarray[tuple[int, ...], np.dtype[np.float32]], banks: int) -> Ints:
-    """Seat i lies in bank i modulo ``banks``: neurons of many words first, each kind dealt to the banks."""
+def _order(words: Ints, name: str, table: _Table) -> Ints:
+    """Neurons by seat, of which number i lies in bank i modulo the banks: those of many words first, each kind dealt to the banks."""
+    banks = len(table.counts)
     order = np.zeros(len(words), np.int64)
     first = 0
     for count in np.unique(words)[::-1]:
         mine = np.flatnonzero(words == count)
         seats = first + np.arange(len(mine))
-        bank = _dealt(spikes[:, mine], np.bincount(seats % banks, minlength=banks))
+        bank = table.deal(name, mine, np.bincount(seats % banks, minlength=banks))
         for each in range(banks):
             order[seats[seats % banks == each]] = mine[bank == each]
         first += len(mine)
     return order
-
-
-def _dealt(spikes: np.ndarray[tuple[int, ...], np.dtype[np.float32]], room: Ints) -> Ints:
-    """A bank for each neuron, (neurons,), not more in a bank than it has room for."""
-    counts = np.zeros((len(room), len(spikes)), np.float32)
-    taken, chosen = np.zeros(len(room), np.int64), np.zeros(spikes.shape[1], np.int64)
-    for neuron in np.argsort(-spikes.sum(axis=0), kind="stable").tolist():
-        together = np.where(taken < room, counts @ spikes[:, neuron], np.inf)
-        bank = int(np.lexsort((taken, together))[0])
-        chosen[neuron] = bank
-        counts[bank] += spikes[:, neuron]
-        taken[bank] += 1
-    return chosen

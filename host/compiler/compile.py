@@ -115,7 +115,7 @@ def fit(network: Network, quantised: QuantNetwork, params: ArrayParams, *, board
     schedule = _schedule(split, params, slack=objective == "speed")
     recorded = [name for name, population in split.populations.items()
                 if population.spiking and (record == "all" or name in split.outputs)]
-    seats = UNSEATED if objective != "speed" else seating(split, params, {} if sample is None else sample.inputs | sample.activity)
+    seats = UNSEATED if objective != "speed" else seating(split, schedule, params, {} if sample is None else sample.inputs | sample.activity)
     placer = Placer(build_netlist(split, schedule, params, seats), params)
     placement, image = placer.best(objective, lambda placement: pack(placement, params, recorded))
     return dataclasses.replace(image, report=describe(network, placement, image, board))

@@ -16,6 +16,8 @@ from spikeloom.image import Image
 #: Cycles that the gateware takes, as the equations name them. ``tests/test_rtl.py`` pins the first.
 EMPTY, WRITE_BACK, TO_SEND, DELAYED, QUIET = 2, 6, 2, 0, 2
 READ, READ_ENTRY = 7, 3
+#: Cycles from the request for the last row to its sum.
+TO_JOIN = 3
 #: Words of the host that go ahead of their tick.
 AHEAD = 16
 
@@ -122,7 +124,7 @@ class Window:
                 else:
                     self._send(done + 1, cores)
         array.busy[index] = done
-        self.drained = max(self.drained, joined + QUIET)
+        self.drained = max(self.drained, joined - TO_JOIN + QUIET)
         self.update = max(self.update, last + QUIET, done + QUIET)
 
     def _plane(self, index: int, sample: int, tick: int, row: int, plane: int) -> int:
