@@ -175,7 +175,8 @@ class Window:
         """The cycles until which the array waits, by what for."""
         update = max([self.drained if overlap else self.update, self.array.left]
                      + [arrival + QUIET for arrival, *_ in self.delayed if not overlap])
-        return {"integration": self._integrated(count), "update": update, "host": self.out + QUIET if self.out else 0, "empty": self.least}
+        return {"integration": self._integrated(count), "update": update,
+                "host": self.out + QUIET if self.out and not overlap else 0, "empty": self.least}
 
     def close(self, following: list[Word]) -> int:
         """The cycle of the next pulse, without a MARK; notes what it waited for. Of the words that follow, some are sent ahead."""
@@ -202,7 +203,7 @@ class Window:
                 array.late.append((arrival - quiet, core, block, mask))
             else:
                 array.waiting[delay - 1].append((core, block, mask))
-        latest = max([self.update, *(arrival + QUIET for arrival, *_ in self.delayed)])
+        latest = max([self.update, self.out + QUIET, *(arrival + QUIET for arrival, *_ in self.delayed)])
         array.left = max(0, latest - quiet)
         array.busy = [max(0, done - quiet) for done in array.busy]
 
