@@ -18,7 +18,7 @@ ALL = frozenset({
     "floor", "subtract", "reset to value", "strict", "hold", "refractory hit", "saturation", "radix gain", "no current state",
     "current", "two currents", "second current alone", "one current beside two", "slowed", "planes", "several cores", "folds",
     "one fold", "slices", "three slices", "second word", "population over cores", "outputs only", "spikes", "silence",
-    "2 to 4 bits", "5 to 8 bits", "9 to 16 bits"})
+    "overlap", "2 to 4 bits", "5 to 8 bits", "9 to 16 bits"})
 
 
 def situations(sketch: Sketch, network: Network, image: Image, quantised: QuantNetwork,
@@ -103,6 +103,7 @@ def _array(image: Image, network: Network, quantised: QuantNetwork) -> Facts:
     return [
         ("two currents", any(two)), ("second current alone", any(alone)), ("one current beside two", any(two) and not all(two)),
         ("slowed", image.ticks_per_step > 1), ("planes", any(entry["helper"] for entry in report["populations"])),
+        ("overlap", image.overlaps and image.depth > 0),
         ("late start", any(quantised.populations[p.name].eager and p.depth > 0 for p in image.populations)),
         ("several cores", len(report["cores"]) > 1), ("no current state", params.currents == 0),
         ("folds", params.folds > 1), ("one fold", params.folds == 1),

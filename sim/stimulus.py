@@ -2,7 +2,8 @@
 
 Images are drawn at the level of bits, so that everything an array can be told to do occurs, whether or not the compiler would
 ask for it: recurrence, multicast, several destinations, delays, shared words and lists, sliced weights, both resets, refractory
-periods, gains up to 2, one and two synaptic currents, phases of slowed networks, and potentials sent as bit planes.
+periods, gains up to 2, one and two synaptic currents, phases of slowed networks, potentials sent as bit planes, and delays that
+let ticks overlap.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ class _Builder:
         self.params, self.rng, self.specs = params, rng, memory_specs(params)
         self.period = int(rng.integers(1, params.phases + 1))
         self.density = rng.choice([0.1, 0.5, 1.0])
+        self.overlap = params.delays > 1 and rng.random() < 0.3  # every connection takes two ticks or more
         self.waiting = dict.fromkeys(self.cores(), 0)
         self.output = 0
 
@@ -214,7 +216,7 @@ class _Builder:
         planes = int(rng.integers(1, min(params.state_bits, units) + 1)) if rng.random() < 0.2 else 0
         first = int(rng.integers(0, units - max(planes - 1, 0)))
         block, offset = divmod(first, params.block // params.neurons_per_cycle)
-        delay = int(rng.integers(0, params.delays)) if rng.random() < 0.5 else 0
+        delay = int(rng.integers(self.overlap, params.delays)) if self.overlap or rng.random() < 0.5 else 0
         x0, x1, y0, y1 = self._rectangle()
         if delay:
             covered = [(x, y) for x in range(x0, x1 + 1) for y in range(y0, y1 + 1)]

@@ -81,7 +81,7 @@ def fitting_case(params: ArrayParams, rng: np.random.Generator) -> NetworkCase:
 
 
 def _compile(sketch: Sketch, network: Network, params: ArrayParams) -> Image:
-    return compile(network, params=params, weight_bits=sketch["weight_bits"], record=sketch["record"])
+    return compile(network, params=params, weight_bits=sketch["weight_bits"], record=sketch["record"], objective=sketch["objective"])
 
 
 def check_network(case: NetworkCase, golden: Machine, rtl: Machine | None) -> tuple[str | None, dict[str, int], set[str]]:

@@ -204,7 +204,7 @@ def test_the_elaborated_router_sends_each_copy_once_where_the_function_says(plac
                     number = ctx.get(stream.payload.payload)
                     found[router.ports[number >> 16], name, number & 0xFFFF] += 1
             await ctx.tick()
-            if not any(queues.values()) and ctx.get(router.idle):
+            if not any(queues.values()) and not ctx.get(router.busy):
                 return
         raise AssertionError(f"Flits are still inside after {40 * count} cycles: {queues}")
 

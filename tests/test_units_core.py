@@ -229,7 +229,7 @@ def test_a_row_of_one_or_two_slices_takes_a_cycle(slices: int, cycles: int) -> N
 def test_a_row_with_one_destination_takes_a_cycle() -> None:
     """Packets follow each other without a gap, and what is for the host leaves joined, once nothing more can join."""
     params = ArrayParams(lanes=16, banks=2, words=32, block=8, destinations=32, state_bits=16)
-    rows = [{"row": number, "spikes": 3, "open": 0, "membrane": [0, 0]} for number in range(8)]
+    rows = [{"row": number, "due": 0, "spikes": 3, "open": 0, "membrane": [0, 0]} for number in range(8)]
     for host in (0, 1):
         unit, specs = SpikeUnit(params), memory_specs(params)
         taker = Taker(unit.o, random.Random(1))
@@ -239,6 +239,7 @@ def test_a_row_with_one_destination_takes_a_cycle() -> None:
                 entry = destination_record(params).pack(mask=3, offset=number % 4, block=number // 4, host=host, last=1)
                 await write(ctx, unit.bus, Memory.DESTINATIONS, number, int(entry))
                 await write(ctx, unit.bus, Memory.FANOUT, number, int(specs[Memory.FANOUT].entry.pack(start=number, valid=1)))
+            ctx.set(unit.tick, {"phase": 0, "age": 0, "end": 0, "fresh": 0, "overlap": 0, "turn": 1})
             ctx.set(unit.more, 1)
             for row in rows:
                 await send(ctx, unit.i, row)
@@ -269,10 +270,11 @@ def test_rows_are_sent_to_their_destinations(pause: float, more: int, end: int) 
     taker = Taker(unit.o, rng, pause)
     sent = []
     expected: list[int] = []
-    outputs = Counter[tuple[int, int]]()  # (block, bit) sent to the host
+    outputs = Counter[Any]()  # (block, bit) sent to the host
+    delayed = Counter[Any]()  # (target, delay, block, bit) sent to cores for later ticks
     met = Counter[str]()
     for _ in range(50):
-        row: dict[str, Any] = {"row": rng.randrange(4), "spikes": rng.randrange(4), "open": rng.randrange(4),
+        row: dict[str, Any] = {"row": rng.randrange(4), "due": 0, "spikes": rng.randrange(4), "open": rng.randrange(4),
                "membrane": [rng.randrange(-32768, 32768) for _ in range(2)]}
         row["spikes"] &= ~row["open"]
         sent.append(row)
@@ -288,12 +290,15 @@ def test_rows_are_sent_to_their_destinations(pause: float, more: int, end: int) 
                 if chosen and (entry["host"] or not end):
                     mask = chosen << place % 4 * 2
                     payload = packed(packets, {"mask": mask, "block": place // 4, "delay": entry["delay"]})
-                    target = {name: entry[name] for name in ("x0", "x1", "y0", "y1", "host")}
+                    way = {name: entry[name] for name in ("x0", "x1", "y0", "y1", "host")}
                     if entry["host"]:
                         outputs.update((place // 4, bit) for bit in range(8) if mask >> bit & 1)
                         met["for the host"] += 1
+                    elif entry["delay"]:
+                        delayed.update((tuple(way.values()), entry["delay"], place // 4, bit) for bit in range(8) if mask >> bit & 1)
+                        met["delayed"] += 1
                     else:
-                        expected.append(packed(flits, {"payload": payload, "kind": Kind.SPIKES, "target": target}))
+                        expected.append(packed(flits, {"payload": payload, "kind": Kind.SPIKES, "target": way}))
             if entry["last"]:
                 break
             index += 1
@@ -303,7 +308,7 @@ def test_rows_are_sent_to_their_destinations(pause: float, more: int, end: int) 
             await write(ctx, unit.bus, Memory.DESTINATIONS, address, int(record.pack(**entry)))
         for address, entry in enumerate(fanout):
             await write(ctx, unit.bus, Memory.FANOUT, address, int(specs[Memory.FANOUT].entry.pack(**entry)))
-        ctx.set(unit.end, end)
+        ctx.set(unit.tick, {"phase": 0, "age": 0, "end": end, "fresh": 0, "overlap": 0, "turn": 1})
         ctx.set(unit.more, more)
         for row in sent:
             while rng.random() < pause:
@@ -314,10 +319,17 @@ def test_rows_are_sent_to_their_destinations(pause: float, more: int, end: int) 
 
     simulate(unit, run, background=[taker.run], limit=40_000)
     found: list[Any] = [flits.from_bits(payload) for payload in taker.payloads]
-    assert [payload for payload, flit in zip(taker.payloads, found, strict=True) if not flit.target.host] == expected
-    joined = [packets.from_bits(flit.payload & (1 << packets.size) - 1) for flit in found if flit.target.host]
+    inner = [packets.from_bits(flit.payload & (1 << packets.size) - 1) for flit in found]
+    pressing = [not flit.target.host and not packet.delay for flit, packet in zip(found, inner, strict=True)]
+    assert [payload for payload, chosen in zip(taker.payloads, pressing, strict=True) if chosen] == expected
+    joined = [packet for flit, packet in zip(found, inner, strict=True) if flit.target.host]
     assert Counter((flit.block, bit) for flit in joined for bit in range(8) if flit.mask >> bit & 1) == outputs
     assert len(joined) < met["for the host"]
-    for situation in ("plane", "spike", "silent", "carry", "for the host"):
+    later = [(flit, packet) for flit, packet in zip(found, inner, strict=True) if packet.delay and not flit.target.host]
+    ways = ("x0", "x1", "y0", "y1", "host")
+    assert Counter((tuple(getattr(flit.target, name) for name in ways), packet.delay, packet.block, bit)
+                   for flit, packet in later for bit in range(8) if packet.mask >> bit & 1) == delayed
+    assert len(later) < met["delayed"] or end
+    for situation in ("plane", "spike", "silent", "carry", "for the host", *([] if end else ["delayed"])):
         assert met[situation] > 5, f"{situation}: {met}"
     assert not pause or taker.refused

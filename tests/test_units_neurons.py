@@ -94,8 +94,10 @@ async def load_neurons(ctx: Any, unit: NeuronUnit, model: Model) -> None:
             await write(ctx, unit.bus, memory, address, 0x2A)
 
 
+@pytest.mark.parametrize("overlap", [False, True])
 @pytest.mark.parametrize(("pauses", "params"), [((0.0, 0.0), PARAMS), ((0.3, 0.8), PARAMS), ((0.1, 0.4), TWO)])
-def test_neurons_follow_the_equations(pauses: tuple[float, float], params: ArrayParams) -> None:
+def test_neurons_follow_the_equations(pauses: tuple[float, float], params: ArrayParams, overlap: bool) -> None:
+    """With ``overlap`` the tick changes in the cycle of its last row, while rows are still inside."""
     rng = random.Random(f"{pauses}")
     unit, model, layout = NeuronUnit(params), Model(rng, params), row_layout(PARAMS)
     ports = [unit.sums] if params.currents == 1 else [unit.sums, unit.second_sums]
@@ -104,9 +106,10 @@ def test_neurons_follow_the_equations(pauses: tuple[float, float], params: Array
 
     async def run(ctx: Any) -> None:
         await load_neurons(ctx, unit, model)
-        for number in range(40):
+        for number in range(70):
             tick = {"phase": rng.randrange(2), "age": min(number % 10, 15), "end": 0, "fresh": int(number % 10 == 0)}
-            ctx.set(unit.tick, tick)
+            ctx.set(unit.tick, tick | {"overlap": 0, "turn": number % 2})
+            await ctx.tick().repeat(5)
             for row in range(PARAMS.neuron_rows):
                 _, _, enabled = await ctx.tick().sample(unit.enable)
                 while not enabled or rng.random() < pauses[0]:
@@ -120,13 +123,15 @@ def test_neurons_follow_the_equations(pauses: tuple[float, float], params: Array
                 outcome = [model.update(2 * row + column, totals, tick) for column, totals in enumerate(sums)]
                 if any(spike or opened for spike, opened in outcome):
                     expected.append({
-                        "row": row, "spikes": sum(spike << i for i, (spike, _) in enumerate(outcome)),
+                        "row": row, "due": 1 - number % 2, "spikes": sum(spike << i for i, (spike, _) in enumerate(outcome)),
                         "open": sum(opened << i for i, (_, opened) in enumerate(outcome)),
                         "membrane": [model.state[Memory.MEMBRANE][2 * row + i] if opened else None
                                      for i, (_, opened) in enumerate(outcome)]})
                 await ctx.tick()
                 ctx.set(unit.valid, 0)
-            await settle(ctx, unit.idle)
+            if not overlap:
+                await settle(ctx, unit.idle)
+        await settle(ctx, unit.idle)
         for memory, values in model.state.items():
             for address, value in enumerate(values):
                 found = await read(ctx, unit.bus, memory, address, 1)
@@ -134,7 +139,7 @@ def test_neurons_follow_the_equations(pauses: tuple[float, float], params: Array
 
     simulate(unit, run, background=[taker.run])
     found: list[Any] = [layout.from_bits(payload) for payload in taker.payloads]  # only potentials that are open mean anything
-    assert [{"row": row.row, "spikes": row.spikes, "open": row.open,
+    assert [{"row": row.row, "due": row.due, "spikes": row.spikes, "open": row.open,
              "membrane": [row.membrane[i] if row.open >> i & 1 else None for i in range(2)]} for row in found] == expected
     for situation in ("high", "low", "spike", "refractory", "hold", "rest"):
         assert model.met[situation] > 3, f"{situation}: {model.met}"
@@ -159,7 +164,8 @@ def test_neurons_answer_after_their_latency_and_take_a_row_a_cycle() -> None:
 
     async def run(ctx: Any) -> None:
         await load_neurons(ctx, unit, model)
-        ctx.set(unit.tick, {"phase": 0, "age": 0, "end": 0, "fresh": 1})
+        ctx.set(unit.tick, {"phase": 0, "age": 0, "end": 0, "fresh": 1, "overlap": 0, "turn": 0})
+        await ctx.tick().repeat(5)
         ctx.set(unit.valid, 1)
         for row in range(4):
             ctx.set(unit.number, row)
@@ -185,7 +191,8 @@ def test_neurons_ask_for_a_pause_before_their_queue_overflows() -> None:
     async def run(ctx: Any) -> None:
         nonlocal sent, stopped
         await load_neurons(ctx, unit, model)
-        ctx.set(unit.tick, {"phase": 0, "age": 0, "end": 0, "fresh": 1})
+        ctx.set(unit.tick, {"phase": 0, "age": 0, "end": 0, "fresh": 1, "overlap": 0, "turn": 0})
+        await ctx.tick().repeat(5)
         enabled = 1
         while sent < 60:
             ctx.set(unit.valid, enabled)
@@ -214,7 +221,8 @@ def test_a_current_beyond_its_width_raises_overflow(params: ArrayParams, port: s
     async def run(ctx: Any) -> None:
         await load_neurons(ctx, unit, model)
         for fresh, total in ((1, 1023), (0, 0), (0, 1), (1, -1024), (0, -1), (1, 1024)):
-            ctx.set(unit.tick, {"phase": 0, "age": 0, "end": 0, "fresh": fresh})
+            ctx.set(unit.tick, {"phase": 0, "age": 0, "end": 0, "fresh": fresh, "overlap": 0, "turn": 0})
+            await ctx.tick().repeat(5)
             ctx.set(getattr(unit, port)[0], total)
             ctx.set(unit.valid, 1)
             await ctx.tick()

@@ -50,7 +50,7 @@ def test_every_flit_reaches_each_core_of_its_rectangle_once(columns: int, rows: 
         for i in range(per_source):
             (x0, x1), (y0, y1) = (sorted(rng.choices(range(size), k=2)) for size in (columns, rows))
             flits.append({"payload": number * 256 + i, "kind": Kind.SPIKES, "target": {
-                "x0": x0, "x1": x1, "y0": y0, "y1": y1, "host": int(to_host and rng.random() < 0.3)}})
+                "x0": x0, "x1": x1, "y0": y0, "y1": y1, "host": int(to_host and rng.random() < 0.3)}, "due": rng.randrange(2)})
         return flits
 
     host = mesh.routers[0, 0]
@@ -69,17 +69,19 @@ def test_every_flit_reaches_each_core_of_its_rectangle_once(columns: int, rows: 
     met = Counter[str]()
 
     async def watch(ctx: Any) -> None:
-        idle = [router.idle for router in mesh.routers.values()]
+        every = [router.busy for router in mesh.routers.values()]
         while True:
-            _, _, *quiet = await ctx.tick().sample(*idle)
-            met["busy" if not all(quiet) else "idle"] += 1
+            _, _, *busy = await ctx.tick().sample(*every)
+            met["busy" if any(busy) else "idle"] += 1
+            met["busy with both turns"] += any(value == 3 for value in busy)
+            met["busy with one turn"] += any(value in (1, 2) for value in busy)
 
     async def done(ctx: Any) -> None:
         wanted = sum(counter.total() for counter in expected.values())
         while sum(len(taker.found) for taker in [*takers.values(), west]) < wanted:
             await ctx.tick()
         await ctx.tick().repeat(10)
-        assert all(ctx.get(router.idle) for router in mesh.routers.values())
+        assert not any(ctx.get(router.busy) for router in mesh.routers.values())
 
     copies = sum(counter.total() for counter in expected.values())
     feeders = [feed(stream, flits, rng, pause) for stream, flits in inputs]
@@ -90,6 +92,8 @@ def test_every_flit_reaches_each_core_of_its_rectangle_once(columns: int, rows: 
         assert Counter(taker.payloads) == expected[place], f"core {place}"
     assert Counter(west.payloads) == expected["host"]
     assert met["busy"] > per_source
+    assert met["busy with both turns"] > 5
+    assert met["busy with one turn"] > 5
     if pause:
         assert sum(taker.refused for taker in takers.values()) > 50, "no core ever made a flit wait"
     if columns > 1:

@@ -84,6 +84,7 @@ class _Artist:
         bits = [8, 8, int(rng.integers(2, 17))]
         return drawn | {
             "outputs": outputs, "record": "all" if self.chance(0.7) else "outputs",
+            "objective": "speed" if self.chance(0.3) else "cores",
             "weight_bits": {name: int(rng.choice(bits)) for name in names},
             "samples": int(rng.integers(1, 4)), "steps": int(rng.integers(4, 16)), "rate": float(rng.choice([0.05, 0.2, 0.4]))}
 

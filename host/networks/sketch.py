@@ -11,7 +11,7 @@ same sketch, and a projection keeps its weights and delays when others go. Keys,
                  (shortest and longest, steps), ``size`` of the weights, ``receptor``, ``shared`` (weights of one size only, so that
                  words repeat), for ``sparse`` the ``density``, for ``conv`` ``channels``, ``kernel``, ``stride``, ``padding``,
                  ``groups`` and ``pool`` (window of a sum that comes first)
-``outputs``, ``weight_bits``, ``record``, ``samples``, ``steps``, ``rate``
+``outputs``, ``weight_bits``, ``record``, ``objective``, ``samples``, ``steps``, ``rate``
 """
 
 from __future__ import annotations
