@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ def measure(folder: Path, images: int, jobs: int) -> dict[str, float]:
     image = sl.compile(network(), board="pynq_z2", record="outputs")
     with sl.open("rtl", image.params):
         pass  # compiled, if it was not yet
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # each process has a core of its own; NumPy's threads would take the others'
     started = time.monotonic()
     pixels = bitmaps(load_mnist(folder).images[:images])[:, None]
     starts = np.linspace(0, len(pixels), jobs + 1).astype(int)

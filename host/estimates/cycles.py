@@ -54,7 +54,7 @@ from spikeloom.machine import Potentials, readings
 from spikeloom.memories import Memory
 from spikeloom.packets import COMMANDS, Command
 
-#: Cycles that the gateware takes: see above. ``tests/test_rtl.py`` pins the first.
+#: Cycles that the gateware takes: see above. ``tests/test_rtl.py`` pins the first and those of READ.
 EMPTY, WRITE_BACK, TO_SEND, DELAYED, QUIET = 2, 6, 2, 4, 2
 READ, READ_ENTRY = 8, 1
 #: Words of the host that go ahead of their tick.
