@@ -15,9 +15,10 @@ from spikeloom.params import DATA_BITS, ArrayParams
 class AccessBus(wiring.Signature):
     """From the access unit to a component that owns memories.
 
-    ``memory`` and ``address`` hold still during an access. ``write`` is one cycle long, with ``data``. ``read`` is one cycle
-    long; the owner of the memory shows its entry on ``value`` at the latest :data:`TABLE_CYCLES` later (:data:`READ_CYCLES` for
-    SYNAPSES) and until the address changes; all others show 0.
+    ``memory`` holds still while entries are written or read. ``write`` is one cycle long, with ``data``. The owner of the memory
+    shows on ``value`` the entry at the ``address`` of the cycle before; all others show 0. So a new address can be read in every
+    cycle, and an address that holds still keeps its entry in sight. SYNAPSES alone need to be asked, by a ``read`` of one cycle, at an
+    address that holds still, and show the entry at the latest :data:`SYNAPSE_CYCLES` later.
     """
 
     def __init__(self) -> None:
@@ -41,17 +42,16 @@ def forward(m: Module, bus: AccessInterface, owner: AccessInterface) -> None:
     m.d.comb += [getattr(owner, name).eq(getattr(bus, name)) for name in ("memory", "address", "data", "write", "read")]
 
 
-#: Cycles from ``read`` to a settled ``value``. The longest way, through the adders of eight synapse banks, takes half of them.
-READ_CYCLES = 8
-#: The same for every other memory.
-TABLE_CYCLES = 2
+#: Cycles from ``read`` to a synapse entry's settled ``value``. The longest way, through the adders of eight banks, takes half of them.
+SYNAPSE_CYCLES = 8
 
 
 class AccessUnit(Component):
-    """Serves ADDRESS, DATA and READ packets one access after another; addresses count up.
+    """Serves ADDRESS, DATA and READ packets one after another; addresses count up.
 
-    A write takes a cycle, a read ``TABLE_CYCLES`` + 1, of a synapse word ``READ_CYCLES`` + 1. An address that does not exist is
-    not written, is read as 0, and raises ``fault``.
+    A write takes a cycle. Entries are read one a cycle, the first of them ``LATENCY`` cycles after its READ; synapse words one in
+    ``SYNAPSE_CYCLES`` + 1. While ``o`` waits, the address stands still; the one entry that was asked for by then is kept. An
+    address that does not exist is not written, is read as 0, and raises ``fault``.
 
     Members
     -------
@@ -59,7 +59,7 @@ class AccessUnit(Component):
     o : stream of flits, out. Entries read, for the host.
     bus : :class:`AccessBus`, out.
     idle : out, 1 bit. No access is under way.
-    fault : out, 1 bit. An address did not exist.
+    fault : out, 1 bit. The address of this cycle is written or read, and does not exist.
     """
 
     i: stream.Interface
@@ -67,6 +67,9 @@ class AccessUnit(Component):
     bus: AccessInterface
     idle: Signal
     fault: Signal
+
+    #: Cycles from a READ at ``i`` to its first entry at ``o``, of every memory but SYNAPSES.
+    LATENCY = 2
 
     def __init__(self, params: ArrayParams) -> None:
         self.params = params
@@ -89,14 +92,11 @@ class AccessUnit(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         remaining = Signal(COUNT_BITS)
-        timer = Signal(range(READ_CYCLES + 1))
-        wait = Mux(self.bus.memory == Memory.SYNAPSES, READ_CYCLES, TABLE_CYCLES)
+        timer = Signal(range(SYNAPSE_CYCLES + 1))
         place = address_layout()(self.i.payload.payload[: address_layout().size])
-        exists = Signal()
-        m.d.comb += [exists.eq(self._exists()), self.bus.data.eq(self.i.payload.payload)]
-        m.d.comb += [self.o.payload.target.host.eq(1), self.o.payload.kind.eq(Kind.DATA),
-                     self.o.payload.payload.eq(Mux(exists, self.bus.value, 0))]
-        m.d.comb += self.idle.eq((remaining == 0) & ~self.i.valid)
+        exists, asked, waits = Signal(), Signal(), Signal()
+        slow = self.bus.memory == Memory.SYNAPSES
+        m.d.comb += [exists.eq(self._exists()), self.bus.data.eq(self.i.payload.payload), waits.eq(self.o.valid & ~self.o.ready)]
 
         with m.If(remaining == 0):
             m.d.comb += self.i.ready.eq(1)
@@ -107,13 +107,19 @@ class AccessUnit(Component):
                     m.d.comb += [self.bus.write.eq(exists), self.fault.eq(~exists)]
                     m.d.sync += self.bus.address.eq(self.bus.address + 1)
                 with m.Case(Kind.READ):
-                    m.d.sync += [remaining.eq(self.i.payload.payload), timer.eq(wait)]
-        with m.Elif(timer != 0):
-            m.d.comb += self.bus.read.eq((timer == wait) & exists)
+                    m.d.sync += [remaining.eq(self.i.payload.payload), timer.eq(SYNAPSE_CYCLES)]
+        with m.Elif(slow & (timer != 0)):
+            m.d.comb += self.bus.read.eq((timer == SYNAPSE_CYCLES) & exists)
             m.d.sync += timer.eq(timer - 1)
-        with m.Else():
-            m.d.comb += self.o.valid.eq(1)
-            with m.If(self.o.ready):
-                m.d.comb += self.fault.eq(~exists)
-                m.d.sync += [remaining.eq(remaining - 1), self.bus.address.eq(self.bus.address + 1), timer.eq(wait)]
+        with m.Elif(~waits):
+            m.d.comb += [asked.eq(1), self.fault.eq(~exists)]
+            m.d.sync += [remaining.eq(remaining - 1), self.bus.address.eq(self.bus.address + 1), timer.eq(SYNAPSE_CYCLES)]
+
+        # The entry asked for in the cycle before shows on the bus. Where it has to wait it is kept, and the address with the entry after.
+        shown, known, kept = Signal(), Signal(), Signal()
+        entry = Signal(DATA_BITS)
+        m.d.sync += [shown.eq(asked), known.eq(exists), kept.eq(waits), entry.eq(self.o.payload.payload)]
+        m.d.comb += [self.o.valid.eq(shown | kept), self.o.payload.target.host.eq(1), self.o.payload.kind.eq(Kind.DATA),
+                     self.o.payload.payload.eq(Mux(kept, entry, Mux(known, self.bus.value, 0))),
+                     self.idle.eq((remaining == 0) & ~self.i.valid & ~self.o.valid)]
         return m

@@ -77,9 +77,10 @@ class Drain(Component):
         chosen = self.bus.memory == Memory.CONTROL
         currents = Signal(range(max(params.currents, 1) + 1), init=1)
         registers = {Control.SLICES: slices, Control.GROUPS: groups, Control.FOLDS: folds, Control.CURRENTS: currents}
+        m.d.sync += self.bus.value.eq(0)
         for control, register in ((control, registers[control]) for control in controls(params)):
             with m.If(chosen & (self.bus.address == control)):
-                m.d.comb += self.bus.value.eq(register)
+                m.d.sync += self.bus.value.eq(register)
                 with m.If(self.bus.write):
                     m.d.sync += register.eq(self.bus.data)
 

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 from spikeloom.fields import bits_for
 from spikeloom.hdl.access import AccessBus, AccessInterface
 from spikeloom.hdl.axons import ListWalker
-from spikeloom.hdl.component import Component, ram
+from spikeloom.hdl.component import Component, later, ram
 from spikeloom.hdl.lanes import Step
 from spikeloom.hdl.layouts import StructView, struct
 from spikeloom.memories import Memory, memory_specs
@@ -107,10 +107,11 @@ class Issue(Component):
         m.submodules[f"{kind.name.lower()}_{bank}"] = table = ram(struct(spec.entry), depth, block=depth > 64)
         read, write = table.read_port(), table.write_port()
         mine = (self.bus.memory == kind) & (self.bus.address >> index.bits == bank)
+        shown = later(m, mine, 1, f"{kind.name.lower()}_shown_{bank}")
         value = Signal(spec.entry.bits, name=f"{kind.name.lower()}_value_{bank}")
         m.d.comb += [
             read.addr.eq(Mux(mine & idle, self.bus.address[: index.bits], address)), target.eq(read.data),
             write.addr.eq(self.bus.address[: index.bits]), write.data.eq(self.bus.data), write.en.eq(mine & self.bus.write),
-            value.eq(Mux(mine, read.data.as_value(), 0)),
+            value.eq(Mux(shown, read.data.as_value(), 0)),
         ]
         return value

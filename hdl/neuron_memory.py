@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from spikeloom.fields import bits_for
 from spikeloom.hdl.access import AccessBus, AccessInterface
-from spikeloom.hdl.component import SHALLOW, Component, ram
+from spikeloom.hdl.component import SHALLOW, Component, later, ram
 from spikeloom.hdl.layouts import StructView, struct
 from spikeloom.memories import Memory, class_records, memory_specs, state_memories
 from spikeloom.params import ArrayParams
@@ -73,12 +73,13 @@ class NeuronMemory(Component):
         address = self.specs[Memory.MEMBRANE].address
         (column_field, _) = address
         bus_row = Signal(bits_for(self.params.neuron_rows))
-        here = Signal()
+        here, shown = Signal(), Signal()  # whether the address is of this column, now and in the cycle before
         m.d.comb += [bus_row.eq(self.bus.address >> column_field.bits),
                      here.eq(self.bus.address[: column_field.bits] == self.column)]
+        m.d.sync += shown.eq(here)
         for kind in self.states + CONSTANTS:
             name = kind.name.lower()
-            chosen = here & (self.bus.memory == kind)
+            chosen = self.bus.memory == kind
             m.submodules[name] = store = ram(
                 self.shape(kind), self.params.neuron_rows, block=self.params.neuron_rows > SHALLOW)
             read, write = store.read_port(), store.write_port()
@@ -86,12 +87,12 @@ class NeuronMemory(Component):
             m.d.comb += [
                 read.addr.eq(Mux(getattr(self, f"at_{name}_valid"), getattr(self, f"at_{name}"), bus_row)),
                 entry.eq(read.data),
-                write.addr.eq(bus_row), write.data.eq(self.bus.data), write.en.eq(chosen & self.bus.write),
+                write.addr.eq(bus_row), write.data.eq(self.bus.data), write.en.eq(chosen & here & self.bus.write),
             ]
             if kind in self.states:
                 with m.If(getattr(self, f"write_{name}")):
                     m.d.comb += [write.addr.eq(self.write_row), write.data.eq(getattr(self, f"new_{name}")), write.en.eq(1)]
-            with m.If(chosen):
+            with m.If(chosen & shown):
                 m.d.comb += self.bus.value.eq(entry.as_unsigned())
         self._classes(m)
         return m
@@ -102,14 +103,18 @@ class NeuronMemory(Component):
         index = self.bus.address[part_field.bits: part_field.bits + index_field.bits]
         chosen = self.bus.memory == Memory.CLASSES
         wanted = Signal()  # a row's class shows: the bus, which may still point here, has to wait
-        m.d.sync += wanted.eq(self.at_neuron_class_valid)
+        index_shown = Signal.like(index)
+        m.d.sync += [wanted.eq(self.at_neuron_class_valid), index_shown.eq(index)]
         for part, name in enumerate(self.words):
             word: StructView = getattr(self, name)
             mine = chosen & (self.bus.address[: part_field.bits] == part)
             m.submodules[f"classes_{part}"] = table = ram(word.shape(), 1 << index_field.bits, block=False)
             read, write = table.read_port(domain="comb"), table.write_port()
-            m.d.comb += [read.addr.eq(Mux(mine & ~wanted, index, self.neuron_class)), word.eq(read.data),
+            m.d.comb += [read.addr.eq(self.neuron_class), word.eq(read.data),
                          write.addr.eq(index), write.data.eq(self.bus.data), write.en.eq(mine & self.bus.write)]
-            if self.column == 0:
-                with m.If(mine):
+            if self.column == 0:  # the bus reads this copy, a cycle late, as it does memories with a register
+                shown = later(m, mine, 1, f"shown_{part}")
+                with m.If(shown & ~wanted):
+                    m.d.comb += read.addr.eq(index_shown)
+                with m.If(shown):
                     m.d.comb += self.bus.value.eq(read.data)

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from spikeloom.fields import bits_for
 from spikeloom.hdl.access import AccessBus, AccessInterface
-from spikeloom.hdl.component import Component, ram
+from spikeloom.hdl.component import Component, later, ram
 from spikeloom.hdl.layouts import ArrayView
 from spikeloom.memories import Memory, memory_specs
 from spikeloom.params import ArrayParams
@@ -85,9 +85,10 @@ class Synapses(Component):
                 level = list(sums)
             m.d.comb += self.sums[lane].eq(level[0])
 
+        chunk = later(m, parts.chunk, 1, "chunk")
         with m.If(chosen):
             # Each sum is that of one bank here, so its low bits are the cell; lanes beyond the last show 0.
             cells_shown = Cat(self.sums[lane][: params.weight_bits] for lane in range(params.lanes))
             shown = Cat(cells_shown, Const(0, params.chunks * chunk_bits - len(cells_shown)))
-            m.d.comb += self.bus.value.eq(shown.word_select(parts.chunk, chunk_bits))
+            m.d.comb += self.bus.value.eq(shown.word_select(chunk, chunk_bits))
         return m

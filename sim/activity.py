@@ -14,6 +14,9 @@ from spikeloom.sim.golden_run import Batch
 
 Bools = npt.NDArray[np.bool_]
 
+#: Neurons times samples that are updated together: their states stay in the cache.
+_STATES = 1 << 18
+
 
 class _Watched(Batch):
     """A batch that keeps what every tick sends."""
@@ -41,12 +44,17 @@ def activity(image: Image, spikes: InputSpikes) -> tuple[list[Bools], list[Bools
     """
     dense, _ = prepare(image, spikes)
     array = ArrayModel(image)
-    batch = _Watched(image, array, dense)
-    batch.run({})
-    if not batch.fired:
+    samples, size = len(next(iter(dense.values()), ())), max(1, _STATES // max(1, array.neuron_count))
+    batches = []
+    for low in range(0, max(samples, 1), size):
+        batches.append(_Watched(image, array, {name: values[low:low + size] for name, values in dense.items()}))
+        batches[-1].run({})
+    if not batches[0].fired:
         raise InputError("Events need at least one step of input")
     cuts = array.neuron_base[1:-1]
-    fired = np.split(np.stack(batch.fired, axis=1), cuts, axis=2)
-    open_ = np.split(np.stack(batch.open), cuts, axis=1)
-    membrane = np.split(np.stack(batch.membrane, axis=1), cuts, axis=2) if batch.membrane else None
-    return fired, open_, membrane, batch.stats["READS"]
+    fired = np.split(np.concatenate([np.stack(batch.fired, axis=1) for batch in batches]), cuts, axis=2)
+    open_ = np.split(np.stack(batches[0].open), cuts, axis=1)  # the same for every sample
+    membrane = None
+    if array.planes:
+        membrane = np.split(np.concatenate([np.stack(batch.membrane, axis=1) for batch in batches]), cuts, axis=2)
+    return fired, open_, membrane, sum(batch.stats["READS"] for batch in batches)

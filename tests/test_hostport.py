@@ -227,13 +227,16 @@ def check_memories(transport: CompiledTransport) -> None:
     assert answers(transport.exchange(packet(*words)))[-1][1]["faults"] == 0
     for (memory, x, y), data in written.items():
         spec = specs[memory]
-        words = [access(READ, memory, address, 1, x0=x, y0=y) for address in spec.addresses().tolist()]
-        found = np.array([fields["data"] for kind, fields in answers(transport.exchange(packet(*words))) if kind == Response.DATA])
-        wanted = data[spec.addresses().astype(int)].astype(np.int64)
+        wanted = np.zeros(spec.span, np.int64)
+        there = spec.addresses().astype(int)
+        wanted[there] = data[there]
         if memory == Memory.SYNAPSES:  # lanes beyond the last do not exist and show 0
-            cells = SQUARE.lanes - spec.address.unpack(spec.addresses())["chunk"] * SQUARE.chunk_lanes
+            cells = SQUARE.lanes - spec.address.unpack(np.arange(spec.span))["chunk"] * SQUARE.chunk_lanes
             wanted &= (1 << (np.minimum(cells, SQUARE.chunk_lanes) * SQUARE.weight_bits)) - 1
-        np.testing.assert_array_equal(found, wanted, err_msg=f"{memory.name} of core ({x}, {y})")
+        for burst in (1, 5, spec.span):  # alone, in pieces, and an entry a cycle from end to end
+            words = [access(READ, memory, address, min(burst, spec.span - address), x0=x, y0=y) for address in range(0, spec.span, burst)]
+            found = [fields["data"] for kind, fields in answers(transport.exchange(packet(*words))) if kind == Response.DATA]
+            np.testing.assert_array_equal(found, wanted, err_msg=f"{memory.name} of core ({x}, {y}), {burst} at a time")
 
 
 def test_a_burst_to_a_rectangle_writes_each_of_its_cores(transport: CompiledTransport) -> None:

@@ -11,6 +11,7 @@ import pytest
 from spikeloom.fields import Words
 from spikeloom.host.driver import Driver
 from spikeloom.host.encode import clear_words
+from spikeloom.host.estimates.cycles import READ, READ_ENTRY
 from spikeloom.host.port import RESET_ARRAY
 from spikeloom.image import Image
 from spikeloom.memories import Control, Memory, memory_specs
@@ -151,6 +152,19 @@ def test_a_busy_tick_costs_its_axons_and_a_boundary(params: ArrayParams, hops: i
             spent = [cycles_of(transport, *[tick] * ticks) for ticks in (1, 51)]
             late = max(0, hops + 3 - axons) if words == 1 else 0
             assert 0 <= 50 * (words * axons + BOUNDARY + late) - (spent[1] - spent[0]) <= 2 * late, f"{words} words"
+
+
+@pytest.mark.parametrize(("params", "hops"), [(TINY, 0), (SQUARE, 2)], ids=["one core", "2 × 2"])
+def test_a_read_costs_a_cycle_an_entry(params: ArrayParams, hops: int) -> None:
+    """Of the farthest core, and of every memory but the synapses, whose entries come through the adders."""
+    place = {"x0": params.columns - 1, "y0": params.rows - 1}
+    with Driver(CompiledTransport(params, limit=100_000)) as driver:
+        transport = blank(driver)
+        nothing = cycles_of(transport)
+        for memory in sorted(set(memory_specs(params)) - {Memory.SYNAPSES}):
+            for count in (1, 2, 100):
+                spent = cycles_of(transport, word(Command.READ, memory=int(memory), count=count, **place)) - nothing
+                assert spent == READ + 2 * hops + READ_ENTRY * count, f"{memory.name}, {count} entries"
 
 
 def blank(driver: Driver) -> CompiledTransport:

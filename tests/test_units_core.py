@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from spikeloom.hdl.access import READ_CYCLES
+from spikeloom.hdl.access import SYNAPSE_CYCLES
 from spikeloom.hdl.drain import Drain
 from spikeloom.hdl.lanes import Lanes, Step
 from spikeloom.hdl.layouts import Kind, flit_layout, spikes_layout
@@ -66,7 +66,7 @@ def test_banks_that_fire_are_added_lane_by_lane(banks: int) -> None:
         for bank, number, lane in ((0, 0, 0), (banks - 1, 3, 4), (banks - 1, 1, 2)):  # read back through the adders
             part, cell = divmod(lane, params.chunk_lanes)
             address = int(spec.address.pack(bank=bank, word=number, chunk=part))
-            value = await read(ctx, unit.bus, Memory.SYNAPSES, address, READ_CYCLES)
+            value = await read(ctx, unit.bus, Memory.SYNAPSES, address, SYNAPSE_CYCLES)
             assert signed(value >> 16 * cell, 16) == cells[bank][number][lane]
 
     simulate(unit, run)

@@ -13,9 +13,9 @@ from spikeloom.host.estimates.cycle_events import Activity
 from spikeloom.host.estimates.cycle_tables import CoreTables, Destination
 from spikeloom.image import Image
 
-#: Cycles that the gateware takes, as the equations name them. ``tests/test_rtl.py`` pins the first.
+#: Cycles that the gateware takes, as the equations name them. ``tests/test_rtl.py`` pins the first and those of READ.
 EMPTY, WRITE_BACK, TO_SEND, DELAYED, QUIET = 2, 6, 2, 0, 2
-READ, READ_ENTRY = 7, 3
+READ, READ_ENTRY = 8, 1
 #: Cycles from the request for the last row to its sum.
 TO_JOIN = 3
 #: Words of the host that go ahead of their tick.
