@@ -24,6 +24,7 @@ from page import write
 from spikeloom.errors import MachineError, SpikeloomError
 from spikeloom.events import InputSpikes
 from spikeloom.host.compiler.compile import compile
+from spikeloom.host.compiler.place import Objective
 from spikeloom.host.estimates.cycle_events import Activity
 from spikeloom.host.estimates.cycles import predict
 from spikeloom.image import Image
@@ -73,12 +74,12 @@ def digits() -> Iterator[Work]:
     yield compile(network, board="pynq_z2"), encode(load_digits()[1].images[:20], about["steps"]), "end"
 
 
-def netx(count: int = 20) -> Iterator[Work]:
-    """The NetX network 784-128-64-10 on pynq_z2, T = 20, MNIST test images."""
+def netx(count: int = 20, objective: Objective = "cores") -> Iterator[Work]:
+    """The NetX network 784-128-64-10 on pynq_z2, T = 20, MNIST test images; for speed, its ticks overlap."""
     from spikeloom.host.importers.netx import from_netx
     from spikeloom.host.importers.netx_input import integrate_and_fire
     pixels = np.frombuffer(gzip.decompress((DATA / "mnist" / "t10k-images-idx3-ubyte.gz").read_bytes()), np.uint8, offset=16)
-    image = compile(from_netx(DATA / "netx" / "mnist_784-128-64-10.net"), board="pynq_z2")
+    image = compile(from_netx(DATA / "netx" / "mnist_784-128-64-10.net"), board="pynq_z2", objective=objective)
     yield image, integrate_and_fire(pixels.reshape(-1, 784)[:count], 20, 255), "end"
 
 
@@ -100,7 +101,7 @@ def nmnist(count: int = 2) -> Iterator[Work]:
 CASES: dict[str, Callable[[], Iterator[Work]]] = {
     **{name: partial(random_cases, params) for name, params in ARRAYS.items()},
     **{f"array_{number}": partial(verified, number) for number in range(3)},
-    "digits": digits, "netx_mnist": netx, "nmnist": nmnist,
+    "digits": digits, "netx_mnist": netx, "netx_speed": partial(netx, objective="speed"), "nmnist": nmnist,
 }
 
 

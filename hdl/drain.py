@@ -33,7 +33,7 @@ class Drain(Component):
     valid, number, sums : out. A row of neurons, for one cycle: its number, and its joined sums.
     second_sums : out, where neurons may have two currents. The sums of the second, 0 in a core with one.
     idle : out, 1 bit. In the next cycle nothing is left to drain.
-    free : out, 1 bit. In the next cycle the lanes may swap again: all rows have been asked for, the last ones may not have come.
+    free : out, 1 bit. In the next cycle the lanes may swap again: all rows have been asked for, the last ones may not have come yet.
     bus : :class:`AccessBus`, in. Serves CONTROL.
     """
 
@@ -121,7 +121,9 @@ class Drain(Component):
         steps: list[Value] = [Cat(asked, slice_ == 0, second, asked & ended, row[0])]
         for cycle in range(Lanes.ROW_LATENCY):
             steps.append(later(m, steps[-1], 1, f"step_{cycle}"))
-        m.d.comb += [self.free.eq(~(busy | begins)), self.idle.eq(self.free & ~Cat(step[0] for step in steps[1:]).any()),
+        # The next tick's first row reads its state once this tick's last has written it: with few banks it comes too soon for that.
+        margin = max(0, 3 - (1 + (params.banks - 1).bit_length()))
+        m.d.comb += [self.free.eq(~(busy | begins | Cat(step[0] for step in steps[1: 1 + margin]).any())), self.idle.eq(self.free & ~Cat(step[0] for step in steps[1:]).any()),
                      self.number.eq(later(m, number, Lanes.ROW_LATENCY + 1, "number"))]
         self._join(m, steps[-1], twice, currents)
         return m

@@ -124,7 +124,7 @@ class Window:
                 else:
                     self._send(done + 1, cores)
         array.busy[index] = done
-        self.drained = max(self.drained, joined - TO_JOIN + QUIET)
+        self.drained = max(self.drained, joined - TO_JOIN + max(0, 3 - latency) + QUIET)
         self.update = max(self.update, last + QUIET, done + QUIET)
 
     def _plane(self, index: int, sample: int, tick: int, row: int, plane: int) -> int:
