@@ -121,9 +121,11 @@ class Drain(Component):
         steps: list[Value] = [Cat(asked, slice_ == 0, second, asked & ended, row[0])]
         for cycle in range(Lanes.ROW_LATENCY):
             steps.append(later(m, steps[-1], 1, f"step_{cycle}"))
-        # The next tick's first row reads its state once this tick's last has written it: with few banks it comes too soon for that.
+        # The pulse of the next tick may fall on the last row, which writes its state 6 cycles later (NeuronUnit.LATENCY). The next tick's
+        # first row, perhaps the same, reads its state 4 cycles after the synapse latency: with few banks the pulse comes too soon for that.
+        under_way = Cat(step[0] for step in steps[1:])
         margin = max(0, 3 - (1 + (params.banks - 1).bit_length()))
-        m.d.comb += [self.free.eq(~(busy | begins | Cat(step[0] for step in steps[1: 1 + margin]).any())), self.idle.eq(self.free & ~Cat(step[0] for step in steps[1:]).any()),
+        m.d.comb += [self.free.eq(~(busy | begins | under_way[:margin].any())), self.idle.eq(self.free & ~under_way.any()),
                      self.number.eq(later(m, number, Lanes.ROW_LATENCY + 1, "number"))]
         self._join(m, steps[-1], twice, currents)
         return m

@@ -67,8 +67,8 @@ class HostPort(Component):
         flit = stream.Signature(flit_layout(params))
         super().__init__({
             "i": In(stream.Signature(WORD)), "o": Out(stream.Signature(WORD)), "mesh_i": Out(flit), "mesh_o": In(flit),
-            "tick": Out(1), "info": Out(tick_layout(params)), "clear": Out(1), "overlap": Out(1), "idle": In(1), "resting": In(1), "core_faults": In(3),
-            "forget": In(1), "faults": Out(len(Fault)), "busy": Out(1), "took_spikes": Out(1), "gave_spikes": Out(1),
+            "tick": Out(1), "info": Out(tick_layout(params)), "clear": Out(1), "overlap": Out(1), "idle": In(1), "resting": In(1),
+            "core_faults": In(3), "forget": In(1), "faults": Out(len(Fault)), "busy": Out(1), "took_spikes": Out(1), "gave_spikes": Out(1),
             "stalled": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
@@ -247,7 +247,8 @@ class HostPort(Component):
         def advance() -> None:
             m.d.comb += [self.tick.eq(1), self.info.end.eq(command.end & over), self.info.overlap.eq(command.overlap),
                          self.info.turn.eq(~self.turn)]
-            m.d.sync += [self.turn.eq(~self.turn), self.overlapping.eq(command.overlap), self.left.eq(self.left - 1), self.ticks.eq(self.ticks + 1), self.fresh.eq(self.info.end),
+            m.d.sync += [self.turn.eq(~self.turn), self.overlapping.eq(command.overlap), self.left.eq(self.left - 1),
+                         self.ticks.eq(self.ticks + 1), self.fresh.eq(self.info.end),
                          self.phase.eq(Mux(self.info.end | (self.phase >= command.period), 0, self.phase + 1))]
             with m.If(self.info.end):
                 m.d.sync += self.age.eq(0)

@@ -138,7 +138,8 @@ class SpikeUnit(Component):
         pressing = ~head.target.host & (head.spikes.delay == 0)
         kinds = {"host": head.target.host} | ({"cores": ~head.target.host & ~pressing} if self.params.delays > 1 else {})
         offers: list[tuple[Value, Value]] = [(packets.valid & pressing, head.as_value())]
-        accepts, kept = [pressing & self.o.ready], []
+        accepts = [pressing & self.o.ready]
+        kept: list[tuple[Value, Value]] = []
         chosen = Signal(1 + len(kinds))
         for number, (name, mine) in enumerate(kinds.items(), 1):
             # What is on another way, or for another block, or of another tick, drives out what is kept. A neuron that spikes twice is

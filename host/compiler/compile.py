@@ -46,8 +46,9 @@ def compile(network: Network, *, board: str | None = None, params: ArrayParams |
     record
         "all": the host sees the spikes of every population; "outputs": those of the network's outputs.
     objective
-        "cores": the fewest cores, among those equal work and short ways; "speed": equal work for all cores of the array, and, where delays allow it, two
-        ticks for every connection, so that ticks overlap: outputs come later by a tick a layer, and ticks are shorter.
+        "cores": the fewest cores, among those equal work and short ways; "speed": equal work for all cores of the array, and,
+        where delays allow it, two ticks for every connection, so that ticks overlap: outputs come later by a tick a layer, and
+        ticks are shorter.
 
     CompileError says what does not fit, where, and by how much.
     """
@@ -115,7 +116,8 @@ def fit(network: Network, quantised: QuantNetwork, params: ArrayParams, *, board
     schedule = _schedule(split, params, slack=objective == "speed")
     recorded = [name for name, population in split.populations.items()
                 if population.spiking and (record == "all" or name in split.outputs)]
-    seats = UNSEATED if objective != "speed" else seating(split, schedule, params, {} if sample is None else sample.inputs | sample.activity)
+    known = {} if sample is None else sample.inputs | sample.activity
+    seats = seating(split, schedule, params, known) if objective == "speed" else UNSEATED
     placer = Placer(build_netlist(split, schedule, params, seats), params)
     placement, image = placer.best(objective, lambda placement: pack(placement, params, recorded))
     return dataclasses.replace(image, report=describe(network, placement, image, board))

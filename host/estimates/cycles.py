@@ -6,11 +6,14 @@ next. In a window a core updates the tick that has ended, sends its spikes, and 
     window = max(update, integration, host stream, EMPTY)
 
 ========================== =======================================================================================================
-row r of fold f joined      J_f + (r + 1)·S; S = slices · currents, 2 slices as 1; J_f = L + 4 with one fold, else L + 5 + f·(groups·S + L + 1)
+row r of fold f joined      J_f + (r + 1)·S; S = slices · currents, 2 slices counting 1; J_f = L + 4 with one fold, else
+                            L + 5 + f·(groups·S + L + 1)
 its spikes are queued       q = that + 6; L = 1 + log₂ banks, the latency of the synapse memory
 the spike unit is done      e = max(q + 2, e of the row before) + Σ over destinations max(1, planes), for rows that spike or send v;
-                            a packet made in cycle e is sent in e + 1, or kept for others for the same block of the host to join
-**update**                  q of the last row, or e + 1, or the cycle in which the last packet is sent that was kept, + 2
+                            a packet made in cycle e is sent in e + 1, or kept for others to join that go the same way to the
+                            same block, if it is for the host or not due in the next tick
+**update**                  q of the last row, or e + 1, or the cycle in which the last packet is sent that was kept, + 2; where ticks
+                            overlap, the last row joined − 3 + max(0, 3 − L) + 2, and what the update before has left, likewise
 a packet sent in cycle s    reaches a core h hops away in s + 1 + h, one packet a core a cycle; the host likewise, one word a cycle
 host words sent ahead       up to AHEAD of the next tick's, a word a cycle from behind the TICK on until the cores rest; they reach the
                             queues in cycles 1, 2, … of their window; the last one delays the pulse to its cycle + 3 + h
@@ -51,6 +54,7 @@ from spikeloom.image import Image
 from spikeloom.machine import Potentials, readings
 from spikeloom.memories import Memory
 from spikeloom.packets import COMMANDS, Command
+
 
 @dataclass(frozen=True)
 class Prediction:
