@@ -181,10 +181,10 @@ def test_neurons_that_spike_together_sit_in_different_columns() -> None:
 
 
 def test_neurons_of_two_words_sit_together() -> None:
-    """A weight of 900 takes several words of two digits; the rows of others need no second destination."""
+    """A weight of 130 takes two words of two digits; the rows of others need no second destination."""
     rng = np.random.default_rng(2)
     weights = rng.integers(-50, 50, (16, 16))
-    weights[0, [3, 9]] = 900
+    weights[0, [3, 9]] = 130
     network = sl.from_arrays(inputs={"in": 8}, populations={name: {"size": 16, "threshold": 200} for name in "ab"}, projections=[
         {"source": "in", "target": "a", "weights": rng.integers(-50, 90, (16, 8))},
         {"source": "a", "target": "b", "weights": weights}])
