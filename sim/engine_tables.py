@@ -40,6 +40,7 @@ TABLES = Layout("Tables", {
     # Runs: their class, with the gains as factors, 2^shift as a factor, and ``keep``: whether v after a spike is v − reset, else reset.
     "run_first": "int64[]", "run_count": "int64[]", "run_phases": "int64[]", "run_start": "int64[]", "run_refractory": "int64[]",
     "run_hold": "uint8[]", "run_floor": "uint8[]", "run_spiking": "uint8[]", "run_second": "uint8[]",
+    "run_signs": "uint8[]",  # whether the first current is never negative, and the second, if there is one, decays and is never positive
     "run_alpha": "float64[]", "run_alpha_second": "float64[]",
     "run_beta": "float64[]", "run_scale": "float64[]", "run_keep": "uint8[]",
     # Neurons; ``number`` is the golden model's, −1 for gaps.
@@ -102,7 +103,7 @@ def tables(image: Image, array: ArrayModel) -> tuple[dict[str, Any], Ints]:
         "neurons": order.total, "runs": len(order.first), "slots": params.delays + 1, "period": image.ticks_per_step,
         "low": -high, "high": high - 1}
     routes, sends = len(fans), len(array.sends)
-    values |= _neurons(array, order) | _routes(fans, hits[:routes]) | _sends(array, order, hits[routes:routes + sends])
+    values |= _neurons(array, order) | {"run_signs": _signs(array, order, sums)} | _routes(fans, hits[:routes]) | _sends(array, order, hits[routes:routes + sends])
     values |= _outputs(image, array, order, [number for _, number in hits[routes + sends:]])
     values |= _synapses(order, bundles, sums, array, image.ticks_per_step)
     firsts = [values.pop(name) for name in ("row_first", "synapse_first", "digit_first")]
@@ -229,6 +230,16 @@ def _outputs(image: Image, array: ArrayModel, order: Order, planes: list[Ints]) 
     by = np.argsort(run, kind="stable")
     return lists | {"plane_first": first_of(run, len(order.first)), "plane_neuron": order.place[neuron][by], "plane_bit": bit[by],
                     "plane_delay": delay[by], "plane_target": target[by]}
+
+
+def _signs(array: ArrayModel, order: Order, sums: Sums) -> npt.NDArray[np.bool_]:
+    """Whether a run's currents each keep to a sign: that of all weights that are added to it."""
+    number = np.flatnonzero(order.live)
+    run = np.searchsorted(order.first, order.place[number], side="right") - 1
+    second = number + array.neuron_count
+    wrong = (sums.least[number] > 0) | (sums.most[second] > 0) | ((sums.least[second] > 0) & (array.neurons.second_gain[number] == 0))
+    signs: npt.NDArray[np.bool_] = np.bincount(run, wrong, len(order.first)) == 0
+    return signs
 
 
 def _steady(order: Order, sums: Sums, array: ArrayModel, period: int) -> bool:
