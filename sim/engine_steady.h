@@ -18,7 +18,7 @@ class SteadyNeurons {
 public:
     explicit SteadyNeurons(const Tables& tables) : sums(2 * tables.neurons), t(tables), v(t.neurons), bar(t.neurons), resting(t.runs) {}
 
-    std::vector<int32_t> sums;    // u of every neuron, for each current
+    Array<int32_t> sums;          // u of every neuron, for each current
     std::vector<int64_t> lanes;   // none
 
     void clear() {
@@ -66,8 +66,8 @@ private:
     };
 
     const Tables& t;
-    std::vector<int32_t> v, bar;            // bar: thresholds, out of reach of neurons that rest
-    std::vector<int32_t> currents;          // u in the last tick, before its decay
+    Array<int32_t> v, bar;                  // bar: thresholds, out of reach of neurons that rest
+    Array<int32_t> currents;                // u in the last tick, before its decay
     std::vector<std::deque<Rest>> resting;  // by run, the first to be released first
 
     void step_run(int64_t run, int64_t tick, int32_t*& found) {

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from spikeloom.errors import MachineError
 from spikeloom.fields import Ints
 from spikeloom.image import Image
-from spikeloom.sim.engine_layout import Layout
+from spikeloom.sim.engine_layout import Layout, aligned
 from spikeloom.sim.engine_synapses import PANEL, VECTOR, Bundles, Sums, first_of, joined, rows_and_lists
 from spikeloom.sim.golden_array import ArrayModel, Fan
 
@@ -156,8 +156,9 @@ def _neurons(array: ArrayModel, order: Order) -> Lists:
     one = float(1 << params.gain_bits)
     two = np.repeat([core.currents > 1 for core in array.cores], np.diff(array.neuron_base))
 
-    def spread(values: Any, gap: int) -> Ints:
-        whole = np.full(order.total, gap, np.int64)
+    def spread(values: Any, gap: int) -> Any:
+        whole = aligned(order.total, "int32")
+        whole[:] = gap
         whole[where] = values[live]
         return whole
 

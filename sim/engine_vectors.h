@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <new>
+#include <vector>
 #ifdef __AVX512F__
 #include <immintrin.h>
 #endif
@@ -18,6 +20,21 @@ typedef int32_t Ints __attribute__((vector_size(64)));
 typedef double Doubles __attribute__((vector_size(64)));
 typedef int64_t Masks __attribute__((vector_size(64)));  // of comparisons: 0 or −1
 constexpr int SHORTS = 32, INTS = 16, DOUBLES = 8;
+
+// Memory that begins at a cache line, so that no vector lies in two.
+template <class Number>
+struct Lines {
+    typedef Number value_type;
+    Lines() = default;
+    template <class Other>
+    Lines(const Lines<Other>&) {}
+    Number* allocate(size_t count) { return static_cast<Number*>(::operator new(count * sizeof(Number), std::align_val_t(64))); }
+    void deallocate(Number* numbers, size_t) { ::operator delete(numbers, std::align_val_t(64)); }
+    bool operator==(const Lines&) const { return true; }
+    bool operator!=(const Lines&) const { return false; }
+};
+template <class Number>
+using Array = std::vector<Number, Lines<Number>>;
 
 template <class Vector, class Number>
 Vector load(const Number* from) {
