@@ -103,7 +103,8 @@ def tables(image: Image, array: ArrayModel) -> tuple[dict[str, Any], Ints]:
         "neurons": order.total, "runs": len(order.first), "slots": params.delays + 1, "period": image.ticks_per_step,
         "low": -high, "high": high - 1}
     routes, sends = len(fans), len(array.sends)
-    values |= _neurons(array, order) | {"run_signs": _signs(array, order, sums)} | _routes(fans, hits[:routes]) | _sends(array, order, hits[routes:routes + sends])
+    values |= _neurons(array, order) | {"run_signs": _signs(array, order, sums)} | _routes(fans, hits[:routes])
+    values |= _sends(array, order, hits[routes:routes + sends])
     values |= _outputs(image, array, order, [number for _, number in hits[routes + sends:]])
     values["spike_first"] = np.stack([values.pop("send_first"), values.pop("out_first")], axis=1)
     values |= _synapses(order, bundles, sums, array, image.ticks_per_step)
