@@ -9,7 +9,8 @@ al. 2007, 1,000 steps of 0.1 ms. All sides get the same weights, input and poten
 (integers here, floats there) and by a step of delay here and there, so spikes are counted and printed. Everybody is measured in each
 round, in turn; what counts is the median of the rounds' ratios, as the computer's speed drifts. Of one thread the time is the
 processor's, of more the wall's, which means little on a computer that is busy. Building, compiling, and a first run are
-left out on all sides; what is timed is a run from the input to spikes that Python has. Exit code 1 where the engine is less than three
+left out on all sides; what is timed is a run from the input to spikes that Python has. A framework whose run takes longer than
+``--limit`` is left out of a table, which then says so. Exit code 1 where the engine is less than three
 times as fast as the fastest of the others.
 """
 
@@ -18,9 +19,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +46,8 @@ RIVALS = {"snntorch": "lif", "norse": "lif", "brainpy": "lif cuba", "brian2": "l
 ONE_BY_ONE = ("brian2", "nest")
 #: What the engine is to reach against the fastest of the others.
 GOAL = 3.0
+#: Seconds that a framework may take for building, and runs that are not measured: jax compiles again for what its first run leaves.
+BUILDING_S, FIRST_RUNS = 600, 2
 #: 16 cores of 256 neurons with two currents, each of which hears all 4,000 neurons.
 CUBA = ArrayParams(columns=4, rows=4, lanes=64, folds=8, banks=4, words=1024, weight_bits=12, accumulator_bits=20, state_bits=28,
                    gain_bits=16, currents=2, axons=1024, entries=4096, destinations=512, delay_depth=256)
@@ -118,22 +123,27 @@ def ours(machine: Any, work: Work, threads: int) -> Run:
 
 
 class Rival:
-    """A framework in a process of its own; ``run`` makes it run the workload once. RuntimeError where it does not work."""
+    """A framework in a process of its own; ``run`` makes it run the workload once. RuntimeError where it does not work, or takes more
+    than ``limit`` seconds."""
 
-    def __init__(self, name: str, python: str, work: Path, threads: int) -> None:
+    def __init__(self, name: str, python: str, work: Path, threads: int, limit: float) -> None:
         clean = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "OPENBLAS"))}
         count = {key: str(threads) for key in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # it lives as long as the process
         self._process = subprocess.Popen([python, str(Path(__file__).with_name("engine_rivals.py")), name, str(work), str(threads)],
-                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True, env=clean | count)
-        self.version = self._answer()["version"]
+                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True, env=clean | count,
+                                         start_new_session=True)
+        self._limit = limit
+        self.version = self._answer(BUILDING_S)["version"]
+        for _ in range(FIRST_RUNS):
+            self.run()
 
     def run(self) -> tuple[float, dict[str, int]]:
         """Seconds and spikes."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
-        answer = self._answer()
+        answer = self._answer(self._limit)
         return answer["seconds"], answer["counts"]
 
     def close(self) -> None:
@@ -142,16 +152,26 @@ class Rival:
         self._process.stdin.close()
         self._process.wait(60)
 
-    def _answer(self) -> Any:
+    def _answer(self, limit: float) -> Any:
         assert self._process.stdout is not None
+        late = threading.Event()
+
+        def stop() -> None:
+            late.set()
+            os.killpg(self._process.pid, signal.SIGKILL)  # with what it runs: Brian2's run is a program of its own
+        timer = threading.Timer(limit, stop)
+        timer.start()
         line = self._process.stdout.readline()
+        timer.cancel()
+        if late.is_set():
+            raise RuntimeError(f"it takes more than {limit:g} s")
         if not line:
             self._errors.seek(0)
             raise RuntimeError(([text for text in self._errors.read().splitlines() if text.strip()] or ["it ended without a word"])[-1])
         return json.loads(line)
 
 
-def measure(title: str, threads: int, pythons: dict[str, str], rounds: int) -> dict[str, Any]:
+def measure(title: str, threads: int, pythons: dict[str, str], rounds: int, limit: float) -> dict[str, Any]:
     """All sides of a workload in ``rounds`` rounds: times, spikes and versions by name, and why others are missing."""
     work = WORKLOADS[title]()
     runs: dict[str, Run] = {"engine": ours(EngineMachine(threads=threads), work, threads)}
@@ -171,16 +191,20 @@ def measure(title: str, threads: int, pythons: dict[str, str], rounds: int) -> d
                 missing[name] = "it has no batches; see batch 1"
             else:
                 try:
-                    rivals[name] = Rival(name, pythons[name], path, threads)
+                    rivals[name] = Rival(name, pythons[name], path, threads, limit)
                     runs[name] = rivals[name].run
                 except (OSError, RuntimeError) as error:
-                    missing[name] = f"it does not run here: {error}"
+                    missing[name] = str(error)
         times: dict[str, list[float]] = {name: [] for name in runs}
         spikes: dict[str, dict[str, int]] = {}
         for _ in range(rounds):
-            for name, run in runs.items():
-                seconds, spikes[name] = run()
-                times[name].append(seconds)
+            for name, run in list(runs.items()):
+                try:
+                    seconds, spikes[name] = run()
+                    times[name].append(seconds)
+                except RuntimeError as error:
+                    missing[name] = str(error)
+                    del runs[name], times[name], rivals[name]
         for rival in rivals.values():
             rival.close()
     return {"title": title, "threads": threads, "times": times, "spikes": spikes, "missing": missing,
@@ -231,6 +255,7 @@ def main() -> int:
     parser.add_argument("--python", action="append", default=[], metavar="FRAMEWORK=PATH", help="the Python that has a framework")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, action="append", help="threads (repeat; default: 1 and all processors)")
+    parser.add_argument("--limit", type=float, default=120, help="seconds that a run of a framework may take (default: %(default)g)")
     parser.add_argument("--only", help="workloads with this in their name")
     parser.add_argument("--write", action="store_true", help="write the tables into docs/engine.md")
     options = parser.parse_args()
@@ -249,7 +274,7 @@ def main() -> int:
             continue
         for threads in options.threads or sorted({1, len(os.sched_getaffinity(0))}):
             try:
-                found = measure(title, threads, pythons, options.rounds)
+                found = measure(title, threads, pythons, options.rounds, options.limit)
             except SpikeloomError as error:
                 raise SystemExit(f"{title}: {error}") from error
             parts.append(text_of(found))

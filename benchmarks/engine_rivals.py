@@ -1,9 +1,9 @@
-"""One framework of benchmarks/engine.py in its own Python: builds a workload, warms up, then runs it once for every line it is sent.
+"""One framework of benchmarks/engine.py in its own Python: builds a workload, then runs it once for every line it is sent.
 
     PYTHON benchmarks/engine_rivals.py FRAMEWORK WORKLOAD.npz THREADS
 
-Answers a line of JSON when it is ready, and one for every run: ``seconds``, spikes by population, and ``version``. Building, compiling,
-conversion of inputs and two runs before are not timed. It imports NumPy and the framework alone.
+Answers a line of JSON when it is ready, with its ``version``, and one for every run: ``seconds`` and spikes by population. Building,
+compiling and conversion of inputs are not timed. It imports NumPy and the framework alone.
 """
 
 from __future__ import annotations
@@ -189,8 +189,6 @@ def main() -> None:
     with np.load(path, allow_pickle=False) as file:
         work = {key: file[key] for key in file}
     run, version = RIVALS[name][str(work["kind"])](work, int(threads))
-    for _ in range(2):  # jax compiles again for what the first run leaves
-        run()
     print(json.dumps({"version": version}), file=answers, flush=True)
     for _ in sys.stdin:
         seconds, counts = run()

@@ -30,7 +30,8 @@ def _standalone(b2: Any, monitors: Mapping[str, Any]) -> tuple[Run, str]:
 
 
 def brian2(work: Work, threads: int) -> tuple[Run, str]:
-    """C++ standalone, ``-O3 -ffast-math -march=native``, single precision. It has no batches: the samples follow one another."""
+    """C++ standalone, ``-O3 -ffast-math -march=native``, in double precision, its default. It has no batches: the samples follow
+    one another."""
     b2 = _brian2(threads)
     spikes, ms = work["spikes"], b2.ms
     b2.defaultclock.dt = 1 * ms

@@ -47,6 +47,7 @@ public:
             if (stop.reason) {
                 int64_t* out = q.stopped + 3 * sample;
                 out[0] = stop.reason, out[1] = tick, out[2] = stop.place;
+                stopped = true;
                 return;
             }
             send(sample, tick, found - fired.data());
@@ -56,6 +57,7 @@ public:
     }
 
     int64_t reads = 0, useful = 0;
+    bool stopped = false;  // whether any sample did
 
 private:
     const Tables& t;
@@ -173,11 +175,12 @@ private:
     }
 
     void spike(int64_t i, int64_t tick) {
-        for (int32_t k = t.send_first[i]; k < t.send_first[i + 1]; k++) {
-            waiting[(tick + t.send_delay[k]) % t.slots].push_back(t.send_bundle[k]);
-            prefetch(t.send_bundle[k]);
+        const int32_t* first = t.spike_first + 2 * i;
+        for (const int32_t* send = t.send + 2 * first[0]; send < t.send + 2 * first[2]; send += 2) {
+            waiting[(tick + send[0]) % t.slots].push_back(send[1]);
+            prefetch(send[1]);
         }
-        for (int32_t k = t.out_first[i]; k < t.out_first[i + 1]; k++) mark(t.out_receiver[k]);
+        for (const int32_t* receiver = t.out + 2 * first[1]; receiver < t.out + 2 * first[3]; receiver += 2) mark(receiver);
     }
 
     // Asks for a bundle's list of synapses, which is soon needed and seldom near.
@@ -190,13 +193,14 @@ private:
         for (int32_t e = t.plane_first[run]; e < t.plane_first[run + 1]; e++) {
             if (!(neurons.potential(t.plane_neuron[e]) >> t.plane_bit[e] & 1)) continue;
             if (t.plane_delay[e]) waiting[(tick + t.plane_delay[e]) % t.slots].push_back(t.plane_target[e]);
-            else mark(t.plane_target[e]);
+            else mark(t.receiver + 2 * t.plane_target[e]);
         }
     }
 
-    void mark(int32_t receiver) const {
-        uint8_t* step = steps[t.receiver_population[receiver]];
-        if (step) step[t.receiver_neuron[receiver]] = 1;
+    // A recorded spike of a population's neuron.
+    void mark(const int32_t* receiver) const {
+        uint8_t* step = steps[receiver[0]];
+        if (step) step[receiver[1]] = 1;
     }
 
     // Readings stand by rising tick.
@@ -226,15 +230,16 @@ private:
     }
 };
 
-// Shares the samples out among threads. False when memory runs out.
+// Shares the samples out among threads. Returns what spikeloom_engine_run does.
 template <class Neurons>
-bool run_all(const Tables& tables, const Request& request) {
+int run_all(const Tables& tables, const Request& request) {
     std::atomic<int64_t> next{0}, reads{0}, useful{0};
-    std::atomic<bool> sound{true};
+    std::atomic<bool> sound{true}, stopped{false};
     const auto work = [&] {
         try {
             Worker<Neurons> worker(tables, request);
             for (int64_t sample = next++; sample < request.samples; sample = next++) worker.run(sample);
+            if (worker.stopped) stopped = true;
             reads += worker.reads;
             useful += worker.useful;
         } catch (const std::bad_alloc&) {
@@ -250,15 +255,14 @@ bool run_all(const Tables& tables, const Request& request) {
     for (std::thread& other : others) other.join();
     request.counts[0] = reads;
     request.counts[1] = useful;
-    return sound;
+    return !sound ? 1 : stopped ? 2 : 0;
 }
 
 }  // namespace
 
-// Runs all samples of a request. Returns 0, or 1 when there is no memory for it.
+// Runs all samples of a request. Returns 0, 1 when there is no memory for it, or 2 when a sample stopped.
 extern "C" int spikeloom_engine_run(const Tables* tables, const Request* request) {
-    const bool sound = tables->steady ? run_all<SteadyNeurons>(*tables, *request)
-                     : tables->lanes  ? run_all<GeneralNeurons<int64_t>>(*tables, *request)
-                                      : run_all<GeneralNeurons<int32_t>>(*tables, *request);
-    return !sound;
+    return tables->steady ? run_all<SteadyNeurons>(*tables, *request)
+         : tables->lanes  ? run_all<GeneralNeurons<int64_t>>(*tables, *request)
+                          : run_all<GeneralNeurons<int32_t>>(*tables, *request);
 }

@@ -32,6 +32,8 @@ from spikeloom.sim.software import SoftwareMachine
 SOURCES = [Path(__file__).with_name(name) for name in ("engine.cpp", "engine_general.h", "engine_steady.h", "engine_vectors.h")]
 #: Why a sample stopped: `Reason` in engine_general.h. Any other number is a synaptic current.
 _ACCUMULATOR = 1
+#: What ``spikeloom_engine_run`` returns where not all is well.
+_NO_MEMORY, _STOPPED = 1, 2
 _STATES = ("current", "membrane", "refractory", "second_current")
 
 #: What the engine is asked for. Readings are ordered by tick.
@@ -145,9 +147,11 @@ class EngineMachine(SoftwareMachine):
             "samples": samples, "steps": steps, "ticks": ticks, "input": np.array([address(array) for array in inputs], np.uintp),
             "spikes": np.array([address(array) for array in found.values()], np.uintp), "stopped": stopped, "counts": counts,
             **{name: begin + i * last.strides[0] for i, name in enumerate(_STATES)}, **self._common, **reads})
-        if self._call(address(self._tables), address(request)):
+        failed = self._call(address(self._tables), address(request))
+        if failed == _NO_MEMORY:
             raise MachineError(f"There is not enough memory to run {samples} samples in {self._threads} threads")
-        self._check_overflow(stopped)
+        if failed == _STOPPED:
+            raise self._overflow(stopped)
         stats = {"TICKS": ticks * samples, "READS": int(counts[0]), "SOPS": int(counts[1])}
         for name, count in stats.items():
             self._counters[name] += count
@@ -185,12 +189,10 @@ class EngineMachine(SoftwareMachine):
                   "read_stride": [count[population.name] * population.size for _, population, _ in rows]}
         return {"states": states, "readings": len(rows), **fields}
 
-    def _check_overflow(self, stopped: Ints) -> None:
-        """MachineError for the earliest overflow of any sample, in the golden model's words."""
-        if not stopped[:, 0].any():
-            return
+    def _overflow(self, stopped: Ints) -> MachineError:
+        """The error of the earliest overflow of any sample, in the golden model's words."""
         tick, kind, place = min((tick, kind, place) for kind, tick, place in stopped[stopped[:, 0] != 0].tolist())
         accumulator = kind == _ACCUMULATOR
         core = self._array.core_at(self._array.sum_base if accumulator else self._array.neuron_base, place)
-        raise MachineError(f"Core {core}, tick {tick}: {'an accumulator' if accumulator else 'a synaptic current'} overflows; the "
-                           f"image was not made by this compiler")
+        return MachineError(f"Core {core}, tick {tick}: {'an accumulator' if accumulator else 'a synaptic current'} overflows; the "
+                            f"image was not made by this compiler")

@@ -37,13 +37,13 @@ public:
     explicit GeneralNeurons(const Tables& tables)
         : sums(2 * tables.neurons), lanes(tables.lanes), t(tables), v(t.neurons), u(t.neurons), second(t.neurons), count(t.neurons) {}
 
-    std::vector<Sum> sums;  // Σ of every neuron, for each current
+    Array<Sum> sums;  // Σ of every neuron, for each current
     std::vector<int64_t> lanes;
 
     void clear() {
         std::fill(sums.begin(), sums.end(), Sum(0));
         std::fill(lanes.begin(), lanes.end(), 0);
-        for (std::vector<double>* state : {&v, &u, &second, &count}) std::fill(state->begin(), state->end(), 0.0);
+        for (Array<double>* state : {&v, &u, &second, &count}) std::fill(state->begin(), state->end(), 0.0);
     }
 
     // One tick of all neurons; those that spike are added to the list at `found`.
@@ -66,7 +66,7 @@ public:
 
 private:
     const Tables& t;
-    std::vector<double> v, u, second, count;
+    Array<double> v, u, second, count;
 
     bool join() {
         for (const int64_t lane : lanes)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from spikeloom.errors import MachineError
 from spikeloom.fields import Ints
 from spikeloom.image import Image
-from spikeloom.sim.engine_layout import Layout
+from spikeloom.sim.engine_layout import Layout, aligned
 from spikeloom.sim.engine_synapses import PANEL, VECTOR, Bundles, Sums, first_of, joined, rows_and_lists
 from spikeloom.sim.golden_array import ArrayModel, Fan
 
@@ -40,14 +40,15 @@ TABLES = Layout("Tables", {
     # Runs: their class, with the gains as factors, 2^shift as a factor, and ``keep``: whether v after a spike is v − reset, else reset.
     "run_first": "int64[]", "run_count": "int64[]", "run_phases": "int64[]", "run_start": "int64[]", "run_refractory": "int64[]",
     "run_hold": "uint8[]", "run_floor": "uint8[]", "run_spiking": "uint8[]", "run_second": "uint8[]",
+    "run_signs": "uint8[]",  # whether the first current is never negative, and the second, if there is one, decays and is never positive
     "run_alpha": "float64[]", "run_alpha_second": "float64[]",
     "run_beta": "float64[]", "run_scale": "float64[]", "run_keep": "uint8[]",
     # Neurons; ``number`` is the golden model's, −1 for gaps.
     "theta": "int32[]", "bias": "int32[]", "reset": "int32[]", "floor": "int32[]", "number": "int32[]",
-    # The bundles that a spike hits, and whose recorded spike it is; what the bits of a run's potentials hit (delay 0: a receiver).
-    "send_first": "int32[]", "send_delay": "int32[]", "send_bundle": "int32[]", "out_first": "int32[]", "out_receiver": "int32[]",
+    # What a neuron's spike hits, (sends, 2): delay and bundle, and whose it is, (outs, 2): recorded population and its neuron; where each
+    # neuron's begin, (neurons + 1, 2). What the bits of a run's potentials hit (delay 0: a receiver, which are as ``out``).
+    "spike_first": "int32[]", "send": "int32[]", "out": "int32[]", "receiver": "int32[]",
     "plane_first": "int32[]", "plane_neuron": "int32[]", "plane_bit": "int32[]", "plane_delay": "int32[]", "plane_target": "int32[]",
-    "receiver_population": "int32[]", "receiver_neuron": "int32[]",
     # Routes: an input's spikes, some ticks later; the lists of route r begin at ``route_base[r]``. Where neuron i hits bundle d + i and no
     # other, ``route_direct`` is d, else −1; where besides each of these is one row r + i of one panel and no more, ``route_panel`` and
     # ``route_row`` are the panel and r, else −1.
@@ -102,8 +103,10 @@ def tables(image: Image, array: ArrayModel) -> tuple[dict[str, Any], Ints]:
         "neurons": order.total, "runs": len(order.first), "slots": params.delays + 1, "period": image.ticks_per_step,
         "low": -high, "high": high - 1}
     routes, sends = len(fans), len(array.sends)
-    values |= _neurons(array, order) | _routes(fans, hits[:routes]) | _sends(array, order, hits[routes:routes + sends])
+    values |= _neurons(array, order) | {"run_signs": _signs(array, order, sums)} | _routes(fans, hits[:routes])
+    values |= _sends(array, order, hits[routes:routes + sends])
     values |= _outputs(image, array, order, [number for _, number in hits[routes + sends:]])
+    values["spike_first"] = np.stack([values.pop("send_first"), values.pop("out_first")], axis=1)
     values |= _synapses(order, bundles, sums, array, image.ticks_per_step)
     firsts = [values.pop(name) for name in ("row_first", "synapse_first", "digit_first")]
     lines = [bundles.total(array.reads), bundles.total(array.useful), *(edge for first in firsts for edge in (first[:-1], first[1:]))]
@@ -155,8 +158,9 @@ def _neurons(array: ArrayModel, order: Order) -> Lists:
     one = float(1 << params.gain_bits)
     two = np.repeat([core.currents > 1 for core in array.cores], np.diff(array.neuron_base))
 
-    def spread(values: Any, gap: int) -> Ints:
-        whole = np.full(order.total, gap, np.int64)
+    def spread(values: Any, gap: int) -> Any:
+        whole = aligned(order.total, "int32")
+        whole[:] = gap
         whole[where] = values[live]
         return whole
 
@@ -202,7 +206,7 @@ def _sends(array: ArrayModel, order: Order, hits: list[tuple[Ints, Ints]]) -> Li
     neuron = order.place[joined([source for source, _ in hits])]
     delay = np.repeat(np.array(list(array.sends), np.int64), [len(source) for source, _ in hits])
     by = np.argsort(neuron, kind="stable")
-    return {"send_first": first_of(neuron, order.total), "send_delay": delay[by], "send_bundle": joined([number for _, number in hits])[by]}
+    return {"send_first": first_of(neuron, order.total), "send": np.stack([delay, joined([number for _, number in hits])], axis=1)[by]}
 
 
 def _outputs(image: Image, array: ArrayModel, order: Order, planes: list[Ints]) -> Lists:
@@ -215,8 +219,8 @@ def _outputs(image: Image, array: ArrayModel, order: Order, planes: list[Ints]) 
     owner, entry = readers.reach(array.outputs.target)
     place = order.place[_sources(array.outputs)[owner]]
     by = np.argsort(place, kind="stable")
-    lists = {"out_first": first_of(place, order.total), "out_receiver": readers.target[entry][by],
-             "receiver_population": np.repeat(np.arange(len(sizes)), sizes), "receiver_neuron": joined([np.arange(n) for n in sizes])}
+    receiver = np.stack([np.repeat(np.arange(len(sizes)), sizes), joined([np.arange(n) for n in sizes])], axis=1)
+    lists = {"out_first": first_of(place, order.total), "out": receiver[readers.target[entry][by]], "receiver": receiver}
     none = np.zeros(0, np.int64)
     neuron, bit, target = array.planes.get(0, (none, none, none))
     owner, entry = readers.reach(target)
@@ -229,6 +233,16 @@ def _outputs(image: Image, array: ArrayModel, order: Order, planes: list[Ints]) 
     by = np.argsort(run, kind="stable")
     return lists | {"plane_first": first_of(run, len(order.first)), "plane_neuron": order.place[neuron][by], "plane_bit": bit[by],
                     "plane_delay": delay[by], "plane_target": target[by]}
+
+
+def _signs(array: ArrayModel, order: Order, sums: Sums) -> npt.NDArray[np.bool_]:
+    """Whether a run's currents each keep to a sign: that of all weights that are added to it."""
+    number = np.flatnonzero(order.live)
+    run = np.searchsorted(order.first, order.place[number], side="right") - 1
+    second = number + array.neuron_count
+    wrong = (sums.least[number] > 0) | (sums.most[second] > 0) | ((sums.least[second] > 0) & (array.neurons.second_gain[number] == 0))
+    signs: npt.NDArray[np.bool_] = np.bincount(run, wrong, len(order.first)) == 0
+    return signs
 
 
 def _steady(order: Order, sums: Sums, array: ArrayModel, period: int) -> bool:

@@ -22,7 +22,9 @@ from spikeloom.sim import engine_synapses
 from spikeloom.sim.build import native_library
 from spikeloom.sim.engine import EngineMachine, engine_library
 from spikeloom.sim.engine_layout import Layout
+from spikeloom.sim.engine_tables import tables
 from spikeloom.sim.golden import GoldenMachine
+from spikeloom.sim.golden_array import ArrayModel
 from spikeloom.sim.stimulus import random_case
 from spikeloom.sim.verify import CASES_PER_ARRAY, compare_engine, draw, first_difference
 from tests.arrays import SQUARE, TINY, everything, sound_case
@@ -172,6 +174,28 @@ def test_rows_are_added_up_beyond_sixteen_bits() -> None:
     assert engine.form == "steady"
     assert first_difference(*results) is None
     assert results[1].spikes["core_0_0"].all()
+
+
+@pytest.mark.parametrize("sign", [(1, -1), (1, 1), (-1, -1), (-1, 1), (0, -1), (1, 0), (0, 0)])  # 0: weights of both signs
+def test_currents_of_one_sign_decay_as_all_others(sign: tuple[int, int]) -> None:
+    """Gains from 0 to almost 1 on both sides of a half, states that fill 29 bits."""
+    rng = np.random.default_rng(SEED)
+    params = replace(TINY, lanes=128, weight_bits=12, accumulator_bits=20, state_bits=29, gain_bits=16, currents=2, classes=32)
+    weights = [which * np.abs(values) if which else values for which, values in zip(sign, rng.integers(-60, 61, (2, 24, 64)), strict=True)]
+    gains = [0, 1, 0x7FFF, 0x8000, 0x8001, 0xC0DE, 0xFFFE, 0xFFFF]
+    ends = np.array([-(1 << 28), -(1 << 16) - 1, -(1 << 16), -1, 0, 1, (1 << 16) - 1, (1 << 28) - 1])
+    neurons = [Neuron(alpha=gains[i % 8], second=gains[-1 - i % 8], beta=gains[(i + i // 8 % 3) % 8], bias=int(ends[i // 8]) // 40,
+                      theta=int(ends[7 - i // 8] // 2 + rng.integers(2000)), reset=int(rng.choice(ends)), refractory=2 * (i % 2))
+               for i in range(64)]
+    image = lone(params, weights[0], neurons, second=weights[1])
+    engine = EngineMachine()
+    spikes = rng.random((3, 60, 24)) < 0.3
+    results = [run_all(machine, image, spikes) for machine in (GoldenMachine(), engine)]
+    assert engine.form == "steady"
+    assert first_difference(*results) is None
+    assert results[0].spikes["core_0_0"].sum() > 100
+    signs = tables(image, ArrayModel(image))[0]["run_signs"]
+    assert signs.any() == (sign == (1, -1))
 
 
 def test_axons_that_many_bundles_share_are_bundles_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:

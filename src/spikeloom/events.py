@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -75,7 +76,7 @@ def dense_inputs(shapes: Mapping[str, tuple[int, ...]], spikes: InputSpikes) -> 
     dense: dict[str, Spikes] = {}
     single = False
     for name, shape in shapes.items():
-        dense[name], lone = _dense(spikes[name], name, shape, int(np.prod(shape, dtype=np.int64)))
+        dense[name], lone = _dense(spikes[name], name, shape, math.prod(shape))
         single = single or lone
     leads = {array.shape[:2] for array in dense.values()}
     if len(leads) > 1:
