@@ -157,6 +157,7 @@ def _paths(found: Timing, groups: dict[str, list[End]], needs: dict[End, float],
         paths.append({
             "name": name, "ns": round(needs[worst], 2), "levels": sum(arc.levels for arc in arcs),
             "chains": sum(arc.chains for arc in arcs), "end_points": len(members),
+            "beyond_rule": sum(beyond(found.depth[end.bit]) for end in members),
             "slow": sum(needs[end] > period for end in members), "path": steps(found, worst)})
     return paths
 
@@ -222,8 +223,8 @@ def show(result: dict[str, Any]) -> None:
     for title, key in (("Latest path from each register", "by_start"), ("Latest path to each register", "by_end")):
         print(f"\n{title}, those that differ in numbers only together:")
         for path in result[key]:
-            print(f"{path['ns']:6.2f} ns, {path['chains']}+{path['levels']}, {path['slow']:,} of {path['end_points']:,} too slow: "
-                  f"{path['name']}\n          " + " → ".join(path["path"]))
+            print(f"{path['ns']:6.2f} ns, {path['chains']}+{path['levels']}: {path['name']}, {path['end_points']:,} end points, "
+                  f"{path['slow']:,} too slow, {path['beyond_rule']:,} beyond the rule\n          " + " → ".join(path["path"]))
     print("\nFan-out:")
     for net in result["fan_outs"]:
         like = f" and {net['nets'] - 1} like it" if net["nets"] > 1 else ""
