@@ -1,12 +1,14 @@
 """The register bank on AXI4-Lite: a walk over the contract's list of registers."""
 
+from functools import reduce
+from operator import or_
 from typing import Protocol
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.component import Component
+from spikeloom.hdl.component import Component, later
 from spikeloom.packets import Fault
 from spikeloom.params import ArrayParams
 from spikeloom.registers import ADDRESS, ADDRESS_BITS, IDENTITY, REGISTERS, VERSION, shape_word
@@ -88,21 +90,20 @@ class RegisterBank(Component):
         m = Module()
         bus = self.bus
         values = self._values(m)
-        address, written = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
-        datum, strobe = Signal.like(bus.wdata), Signal.like(bus.wstrb)
+        written = Signal(ADDRESS_BITS)
+        datum = Signal.like(bus.wdata)
+        strobe = Signal.like(bus.wstrb)
 
-        # Read: address, a cycle for the choice, datum.
+        # Read: address, a cycle for the choice, datum. The address is kept as a bit for each register, which leaves less to choose.
         chosen = Signal()
+        asked = Signal(len(REGISTERS))
         m.d.comb += bus.arready.eq(~chosen & ~bus.rvalid)
         m.d.sync += chosen.eq(bus.arvalid & bus.arready)
         with m.If(bus.arvalid & bus.arready):
-            m.d.sync += address.eq(bus.araddr)
+            m.d.sync += asked.eq(Cat(bus.araddr == register.address for register in REGISTERS))
         with m.If(chosen):
-            m.d.sync += [bus.rvalid.eq(1), bus.rresp.eq(SLVERR), bus.rdata.eq(0)]
-            with m.Switch(address):
-                for register in REGISTERS:
-                    with m.Case(register.address):
-                        m.d.sync += [bus.rresp.eq(OKAY), bus.rdata.eq(values[register.name])]
+            shown = [Mux(asked[place], values[register.name], 0) for place, register in enumerate(REGISTERS)]
+            m.d.sync += [bus.rvalid.eq(1), bus.rresp.eq(Mux(asked.any(), OKAY, SLVERR)), bus.rdata.eq(reduce(or_, shown))]
         with m.If(bus.rvalid & bus.rready):
             m.d.sync += bus.rvalid.eq(0)
 
@@ -122,13 +123,14 @@ class RegisterBank(Component):
         return m
 
     def _values(self, m: Module) -> dict[str, Value | int]:
-        """What each register shows. Counters wrap at 32 bits."""
+        """What each register shows. Counters wrap at 32 bits; they count, and clear, a cycle late, so that each begins at a register."""
         counters = {}
         steps: dict[str, Value] = {
             "CYCLES": self.busy, "TICKS": self.tick, "ACTIVE": self.reads != 0, "READS": self.reads, "EVENTS": self.took_spikes,
             "SPIKES": self.gave_spikes, "STALLS": self.stalled}
+        cleared = later(m, self.forget, 1, "cleared")
         for name, step in steps.items():
             counters[name] = counter = Signal(32, name=name.lower())
-            m.d.sync += counter.eq(Mux(self.forget, 0, counter + step))
+            m.d.sync += counter.eq(Mux(cleared, 0, counter + later(m, step, 1, f"{name.lower()}_step")))
         return {"IDENTITY": IDENTITY, "VERSION": VERSION, "DIGEST": int(self.params.digest()[:8], 16),
                 "SHAPE": shape_word(self.params), "CONTROL": 0, "STATUS": Cat(self.busy), "FAULTS": self.faults, **counters}

@@ -1,6 +1,6 @@
 """A first-in first-out queue between two streams."""
 
-from amaranth.hdl import Module, ShapeLike, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, ShapeLike, Signal
 from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
@@ -8,10 +8,10 @@ from spikeloom.hdl.component import Component, ram
 
 
 class Queue(Component):
-    """Holds up to ``depth`` payloads, in LUT-RAM.
+    """Holds up to ``depth`` payloads: two in registers, more in LUT-RAM.
 
     A payload can leave in the cycle after it came; one may come and one leave in every cycle. ``i.ready`` and ``o.valid``
-    depend on registers only, so that no path runs through.
+    are registers, so that no path runs through and none begins with a comparison; of a queue of two ``o.payload`` is one, too.
 
     Parameters
     ----------
@@ -39,19 +39,47 @@ class Queue(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        room, there = Signal(init=1), Signal()
+        m.d.comb += [self.i.ready.eq(room), self.o.valid.eq(there)]
+        if self.depth == 2:
+            self._registers(m, room, there)
+        else:
+            self._memory(m, room, there)
+        return m
+
+    def _registers(self, m: Module, room: Signal, there: Signal) -> None:
+        """``shown`` is first in line; ``spare`` takes what comes while that stays, and is full when there is no room."""
+        shown = Signal(self.i.payload.shape(), reset_less=True)
+        spare = Signal(self.i.payload.shape(), reset_less=True)
+        m.d.comb += self.o.payload.eq(shown)
+        with m.If(room):  # also a payload that goes past it, so that no decision lies before its enable
+            m.d.sync += spare.eq(self.i.payload)
+        with m.If(self.o.ready | ~there):
+            m.d.sync += [shown.eq(Mux(room, self.i.payload, spare)), there.eq(self.i.valid | ~room), room.eq(1)]
+        with m.Elif(self.i.valid):
+            m.d.sync += room.eq(0)
+
+    def _memory(self, m: Module, room: Signal, there: Signal) -> None:
         m.submodules.store = store = ram(self.shape, self.depth, block=False)
         write = store.write_port()
         read = store.read_port(domain="comb")
-        head = Signal(range(2 * self.depth))
-        tail = Signal(range(2 * self.depth))
+        head = Signal(range(self.depth))
+        tail = Signal(range(self.depth))
+        inside = Signal(range(self.depth + 1))
+        come, gone = Signal(), Signal()
         m.d.comb += [
-            self.i.ready.eq((tail - head)[: len(head)] != self.depth),
-            self.o.valid.eq(head != tail),
-            write.addr.eq(tail), write.data.eq(self.i.payload), write.en.eq(self.i.valid & self.i.ready),
+            come.eq(self.i.valid & room), gone.eq(there & self.o.ready),
+            # While there is room, nothing is lost where the tail points: no decision lies before this enable either.
+            write.addr.eq(tail), write.data.eq(self.i.payload), write.en.eq(room),
             read.addr.eq(head), self.o.payload.eq(read.data),
         ]
-        with m.If(write.en):
+        with m.If(come):
             m.d.sync += tail.eq(tail + 1)
-        with m.If(self.o.valid & self.o.ready):
+        with m.If(gone):
             m.d.sync += head.eq(head + 1)
-        return m
+        with m.If(come & ~gone):
+            m.d.sync += [there.eq(1), room.eq(inside != self.depth - 1)]
+        with m.Elif(gone & ~come):
+            m.d.sync += [there.eq(inside != 1), room.eq(1)]
+        with m.If(come != gone):
+            m.d.sync += inside.eq(inside + Cat(Const(1, 1), gone.replicate(len(inside) - 1)))  # one more, or one less

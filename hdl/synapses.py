@@ -80,7 +80,8 @@ class Synapses(Component):
             while len(level) > 1:
                 depth += 1
                 shape = signed(params.weight_bits + depth)
-                sums = [Signal(shape, name=f"sum_{lane}_{depth}_{i}") for i in range(len(level) // 2)]
+                # As meaningless before the first words as `row`, so there is nothing to reset.
+                sums = [Signal(shape, name=f"sum_{lane}_{depth}_{i}", reset_less=True) for i in range(len(level) // 2)]
                 m.d.sync += [total.eq(level[2 * i] + level[2 * i + 1]) for i, total in enumerate(sums)]
                 level = list(sums)
             m.d.comb += self.sums[lane].eq(level[0])

@@ -1,6 +1,6 @@
 """The whole IP: register bank, host port and mesh behind flat AXI ports."""
 
-from amaranth.hdl import ClockDomain, ClockSignal, Module, ResetInserter, ResetSignal, Signal
+from amaranth.hdl import ClockDomain, ClockSignal, DomainRenamer, Module, ResetSignal, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -45,19 +45,19 @@ class Top(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.domains.sync = ClockDomain("sync")
-        # The reset passes a register of its own: no logic hangs on the pin (nor has a simulator to settle it all twice a cycle).
-        m.domains.start = ClockDomain("start", reset_less=True)
-        held = Signal()
-        m.d.start += held.eq(~self.aresetn)
-        m.d.comb += [ClockSignal().eq(self.aclk), ClockSignal("start").eq(self.aclk), ResetSignal().eq(held)]
-
         registers, port, mesh = RegisterBank(self.params), HostPort(self.params), Mesh(self.params)
-        reset = Signal()
-        m.d.sync += reset.eq(registers.reset)
         m.submodules.registers = registers
-        m.submodules.port = ResetInserter(reset)(port)
-        m.submodules.mesh = ResetInserter(reset)(mesh)
+        m.submodules.port = DomainRenamer("array")(port)
+        m.submodules.mesh = DomainRenamer("array")(mesh)
+
+        # Either reset is a register of its own: no logic hangs on the pin (nor has a simulator to settle it all twice a cycle), and
+        # none lies before the thousands of registers that it reaches.
+        m.domains.sync, m.domains.array = ClockDomain("sync"), ClockDomain("array")
+        m.domains.start = ClockDomain("start", reset_less=True)
+        held, array_held = Signal(), Signal()
+        m.d.start += [held.eq(~self.aresetn), array_held.eq(~self.aresetn | registers.reset)]
+        m.d.comb += [ResetSignal().eq(held), ResetSignal("array").eq(array_held),
+                     *(ClockSignal(domain).eq(self.aclk) for domain in ("sync", "array", "start"))]
         wiring.connect(m, port.mesh_i, mesh.i)
         wiring.connect(m, mesh.o, port.mesh_o)
         m.d.comb += [
