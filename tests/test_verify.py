@@ -99,7 +99,7 @@ def test_a_wrong_bit_of_any_memory_is_found_or_without_effect() -> None:
 
 def results() -> tuple[Result, Result]:
     """Two equal results with a spike train each."""
-    case = sound_case(SQUARE, 300, spikes=5)
+    case = sound_case(SQUARE, 303, spikes=5)
     golden = GoldenMachine()
     golden.load(case.image)
     first, second = (golden.run(case.inputs, **everything(case.image)) for _ in range(2))

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 
 from spikeloom.errors import CompileError, SpikeloomError
-from spikeloom.events import InputSpikes
+from spikeloom.events import InputSpikes, Spikes
 from spikeloom.host.boards import boards, named_array
 from spikeloom.host.compiler.balance import UNSEATED, seating
 from spikeloom.host.compiler.fanin import split_fan_in
@@ -113,10 +113,20 @@ def fit(network: Network, quantised: QuantNetwork, params: ArrayParams, *, board
     calibrate on. Else as :func:`compile`."""
     _check_record(record)
     split = split_fan_in(quantised, params)
-    schedule = _schedule(split, params, slack=objective == "speed")
+    known = {} if sample is None else sample.inputs | sample.activity
+    if objective == "speed":
+        try:
+            return _placed(network, split, _schedule(split, params, slack=True), params, board, record, objective, known)
+        except CompileError:  # with longer delays more packets wait, and neurons start later: there may be no room for that
+            pass
+    return _placed(network, split, _schedule(split, params), params, board, record, objective, known)
+
+
+def _placed(network: Network, split: QuantNetwork, schedule: Schedule, params: ArrayParams, board: str | None, record: str,
+            objective: Objective, known: Mapping[str, Spikes]) -> Image:
+    """The image for a schedule; ``known`` is what a sample does, by input and population."""
     recorded = [name for name, population in split.populations.items()
                 if population.spiking and (record == "all" or name in split.outputs)]
-    known = {} if sample is None else sample.inputs | sample.activity
     seats = seating(split, schedule, params, known) if objective == "speed" else UNSEATED
     placer = Placer(build_netlist(split, schedule, params, seats), params)
     placement, image = placer.best(objective, lambda placement: pack(placement, params, recorded))
@@ -140,7 +150,7 @@ def array_of(board: str | None, params: ArrayParams | None) -> ArrayParams:
         raise CompileError(str(error)) from None
 
 
-def _schedule(network: QuantNetwork, params: ArrayParams, slack: bool) -> Schedule:
+def _schedule(network: QuantNetwork, params: ArrayParams, slack: bool = False) -> Schedule:
     links = [Link(edge.source, edge.target, int(edge.delay.min()), int(edge.delay.max())) for edge in network.edges
              if edge.source in network.populations and len(edge.delay)]
     schedule = retime(list(network.populations), links, params, slack)
