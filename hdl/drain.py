@@ -136,7 +136,7 @@ class Drain(Component):
         there, begin, second, ended, odd = step
         m.d.sync += self.valid.eq(ended)
         for column in range(self.params.neurons_per_cycle):
-            total = Signal(signed(self.params.sum_bits), name=f"joined_{column}")
+            total = Signal(signed(self.params.sum_bits), name=f"joined_{column}", reset_less=True)
             digits = self.rows[0][column], self.rows[1][column]
             # One adder: the higher digit or what has been joined so far, and a digit.
             higher = Mux(twice, digits[0], Mux(begin, 0, total))
@@ -145,7 +145,7 @@ class Drain(Component):
             if self.params.currents < 2:
                 m.d.comb += self.sums[column].eq(total)
                 continue
-            first = Signal.like(total, name=f"first_{column}")  # the sum of the first current, while the second is joined
+            first = Signal.like(total, name=f"first_{column}", reset_less=True)  # the sum of the first current, while the second is joined
             with m.If(there & second & begin):
                 m.d.sync += first.eq(total)
             m.d.comb += [self.sums[column].eq(Mux(currents == 2, first, total)),

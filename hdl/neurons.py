@@ -27,9 +27,9 @@ def gained(m: Module, value: Value, gain: Value, addend: Value, fraction: int, n
 
     Toward zero is the floor once a negative product has ``2**fraction - 1`` added; where gain makes it 0, the floor drops that too.
     """
-    product = later(m, value * Cat(gain, Const(0, 1)).as_signed(), 1, f"{name}_product")
-    added = later(m, Cat((value < 0).replicate(fraction), addend).as_signed(), 1, f"{name}_addend")
-    return later(m, product + added, 1, f"{name}_sum") >> fraction
+    product = later(m, value * Cat(gain, Const(0, 1)).as_signed(), 1, f"{name}_product", reset_less=True)
+    added = later(m, Cat((value < 0).replicate(fraction), addend).as_signed(), 1, f"{name}_addend", reset_less=True)
+    return later(m, product + added, 1, f"{name}_sum", reset_less=True) >> fraction
 
 
 def fits(value: Value, bits: int) -> Value:
@@ -138,7 +138,7 @@ class NeuronUnit(Component):
         names = ("current", "second_current")[: self.params.currents]
 
         def hold(value: Value, cycles: int, name: str) -> Value:
-            return later(m, value, cycles, f"{name}_{column}")
+            return later(m, value, cycles, f"{name}_{column}", reset_less=True)  # `valid` goes along
 
         # Stage 1: the memories show. Stage 2: operands.
         fresh = self.info.fresh

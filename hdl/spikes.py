@@ -66,7 +66,7 @@ class SpikeUnit(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        next_row, row = struct_signal(row_layout(self.params)), struct_signal(row_layout(self.params))
+        next_row, row = (struct_signal(row_layout(self.params), name=name, reset_less=True) for name in ("next_row", "row"))
         waiting, active = Signal(), Signal()  # whether there is a next row, and one that is being sent
         take, done, ended = Signal(), Signal(), Signal()
         index, following = Signal(range(self.params.destinations)), Signal(range(self.params.destinations))
@@ -144,7 +144,7 @@ class SpikeUnit(Component):
         for number, (name, mine) in enumerate(kinds.items(), 1):
             # What is on another way, or for another block, or of another tick, drives out what is kept. A neuron that spikes twice is
             # sent twice.
-            keep, valid = struct_signal(self.packet, name=f"kept_{name}"), Signal(name=f"kept_{name}_valid")
+            keep, valid = struct_signal(self.packet, name=f"kept_{name}", reset_less=True), Signal(name=f"kept_{name}_valid")
             same, leaves = Signal(name=f"same_{name}"), Signal(name=f"leaves_{name}")
             comes = packets.valid & mine
             other = [keep.spikes.block != head.spikes.block, (keep.spikes.mask & head.spikes.mask) != 0, keep.due != head.due]
