@@ -23,7 +23,7 @@ class Drain(Component):
 
     Members
     -------
-    start : in, 1 bit. A tick has ended.
+    start : in, 1 bit. A tick has ended; at the earliest two cycles after a write to CONTROL, which the idle of a core takes anyway.
     load, fold : out. Ask for a LOAD of this fold; held until
     granted : in, 1 bit. The LOAD was sent on its way.
     loaded : in, 1 bit. The lanes can be asked for rows from the next cycle on.
@@ -88,9 +88,13 @@ class Drain(Component):
         slice_, group, number = Signal.like(slices), Signal.like(groups), Signal.like(self.number)
         row = Signal(range(2 * -(-params.lane_rows // 2)))  # of lanes
         asked, second, begins, busy, twice = Signal(), Signal(), Signal(), Signal(init=1), Signal()
-        m.d.comb += [begins.eq(self.start & (folds != 0) & (groups != 0)), self.index.eq(row[1:])]
-        m.d.sync += twice.eq(slices == 2)  # both slices are rows of one pair
-        whole = twice | (slice_ + 1 >= slices)  # the sum of the current at hand
+        # The last of each, for CONTROL does not change while anything is drained: so that no sum lies before a comparison.
+        some, last_slice, last_group, last_fold = Signal(), Signal.like(slices, init=0), Signal.like(groups), Signal.like(folds)
+        m.d.comb += [begins.eq(self.start & some), self.index.eq(row[1:])]
+        m.d.sync += [some.eq((folds != 0) & (groups != 0)), last_group.eq(groups - 1), last_fold.eq(folds - 1),
+                     last_slice.eq(Mux(slices[1:].any() & (slices != 2), slices - 1, 0)),
+                     twice.eq(slices == 2)]  # both slices are rows of one pair
+        whole = slice_ == last_slice  # the sum of the current at hand
         ended = whole if params.currents < 2 else whole & (second | (currents != 2))
         with m.FSM() as machine:
             with m.State("IDLE"):
@@ -111,9 +115,9 @@ class Drain(Component):
                     m.d.sync += second.eq(Mux(whole, ~ended, second))
                 with m.If(ended):
                     m.d.sync += [number.eq(number + 1), group.eq(group + 1)]
-                    with m.If(group + 1 >= groups):
+                    with m.If(group == last_group):
                         m.d.sync += [group.eq(0), self.fold.eq(self.fold + 1)]
-                        with m.If(self.fold + 1 >= folds):
+                        with m.If(self.fold == last_fold):
                             m.next = "IDLE"
                         with m.Elif(params.folds > 1):
                             m.next = "REQUEST"

@@ -217,6 +217,7 @@ def test_a_row_of_one_or_two_slices_takes_a_cycle(slices: int, cycles: int) -> N
         for control, value in ((Control.SLICES, slices), (Control.GROUPS, 3), (Control.FOLDS, 1)):
             await write(ctx, drain.bus, Memory.CONTROL, control, value)
         ctx.set(drain.enable, 1)
+        await ctx.tick()
         ctx.set(drain.start, 1)
         await ctx.tick()
         ctx.set(drain.start, 0)
