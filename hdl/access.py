@@ -91,29 +91,32 @@ class AccessUnit(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        remaining = Signal(COUNT_BITS)
+        remaining, none = Signal(COUNT_BITS), Signal(init=1)  # `none`: nothing remains
         timer = Signal(range(SYNAPSE_CYCLES + 1))
         place = address_layout()(self.i.payload.payload[: address_layout().size])
         exists, asked, waits = Signal(), Signal(), Signal()
-        slow = self.bus.memory == Memory.SYNAPSES
+        slow, timed = Signal(), Signal()  # the memory is SYNAPSES; so the timer has to run down first
         m.d.comb += [exists.eq(self._exists()), self.bus.data.eq(self.i.payload.payload), waits.eq(self.o.valid & ~self.o.ready)]
 
-        with m.If(remaining == 0):
+        with m.If(none):
             m.d.comb += self.i.ready.eq(1)
             with m.If(self.i.valid), m.Switch(self.i.payload.kind):
                 with m.Case(Kind.ADDRESS):
-                    m.d.sync += [self.bus.memory.eq(place.memory), self.bus.address.eq(place.address)]
+                    m.d.sync += [self.bus.memory.eq(place.memory), self.bus.address.eq(place.address),
+                                 slow.eq(place.memory == Memory.SYNAPSES)]
                 with m.Case(Kind.DATA):
                     m.d.comb += [self.bus.write.eq(exists), self.fault.eq(~exists)]
                     m.d.sync += self.bus.address.eq(self.bus.address + 1)
                 with m.Case(Kind.READ):
-                    m.d.sync += [remaining.eq(self.i.payload.payload), timer.eq(SYNAPSE_CYCLES)]
-        with m.Elif(slow & (timer != 0)):
+                    count = self.i.payload.payload[:COUNT_BITS]
+                    m.d.sync += [remaining.eq(count), none.eq(count == 0), timer.eq(SYNAPSE_CYCLES), timed.eq(slow)]
+        with m.Elif(timed):
             m.d.comb += self.bus.read.eq((timer == SYNAPSE_CYCLES) & exists)
-            m.d.sync += timer.eq(timer - 1)
+            m.d.sync += [timer.eq(timer - 1), timed.eq(timer != 1)]
         with m.Elif(~waits):
             m.d.comb += [asked.eq(1), self.fault.eq(~exists)]
-            m.d.sync += [remaining.eq(remaining - 1), self.bus.address.eq(self.bus.address + 1), timer.eq(SYNAPSE_CYCLES)]
+            m.d.sync += [remaining.eq(remaining - 1), none.eq(remaining == 1), self.bus.address.eq(self.bus.address + 1),
+                         timer.eq(SYNAPSE_CYCLES), timed.eq(slow)]
 
         # The entry asked for in the cycle before shows on the bus. Where it has to wait it is kept, and the address with the entry after.
         shown, known, kept = Signal(), Signal(), Signal()
@@ -121,5 +124,5 @@ class AccessUnit(Component):
         m.d.sync += [shown.eq(asked), known.eq(exists), kept.eq(waits), entry.eq(self.o.payload.payload)]
         m.d.comb += [self.o.valid.eq(shown | kept), self.o.payload.target.host.eq(1), self.o.payload.kind.eq(Kind.DATA),
                      self.o.payload.payload.eq(Mux(kept, entry, Mux(known, self.bus.value, 0))),
-                     self.idle.eq((remaining == 0) & ~self.i.valid & ~self.o.valid)]
+                     self.idle.eq(none & ~self.i.valid & ~self.o.valid)]
         return m

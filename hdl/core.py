@@ -109,7 +109,7 @@ class Core(Component):
             drain.start.eq(self.tick), drain.loaded.eq(strobes["swap" if params.folds == 1 else "load"]),
             drain.enable.eq(neurons.enable),
             neurons.valid.eq(drain.valid), neurons.number.eq(drain.number), neurons.sums.eq(drain.sums),
-            neurons.tick.eq(self.info), spikes.tick.eq(self.info), spikes.more.eq(~drain.idle | ~neurons.idle),
+            neurons.tick.eq(self.info), spikes.tick.eq(self.info), spikes.more.eq(drain.left | ~neurons.idle),
         ]
         if params.currents > 1:
             m.d.comb += neurons.second_sums.eq(drain.second_sums)

@@ -32,6 +32,7 @@ class Drain(Component):
     enable : in, 1 bit. Whoever takes the sums has room.
     valid, number, sums : out. A row of neurons, for one cycle: its number, and its joined sums.
     second_sums : out, where neurons may have two currents. The sums of the second, 0 in a core with one.
+    left : out, 1 bit. Rows are still to come, but for the cycle of ``start``.
     idle : out, 1 bit. In the next cycle nothing is left to drain.
     free : out, 1 bit. In the next cycle the lanes may swap again: all rows have been asked for, the last ones may not have come yet.
     bus : :class:`AccessBus`, in. Serves CONTROL.
@@ -49,6 +50,7 @@ class Drain(Component):
     number: Signal
     sums: ArrayView
     second_sums: ArrayView
+    left: Signal
     idle: Signal
     free: Signal
     bus: AccessInterface
@@ -66,7 +68,7 @@ class Drain(Component):
             "index": Out(range(-(-params.lane_rows // 2))),
             "rows": In(data.ArrayLayout(data.ArrayLayout(signed(params.accumulator_bits), per_row), 2)),
             "enable": In(1), "valid": Out(1), "number": Out(bits_for(params.neuron_rows)),
-            "sums": sums, **second, "idle": Out(1), "free": Out(1), "bus": In(AccessBus())})
+            "sums": sums, **second, "left": Out(1), "idle": Out(1), "free": Out(1), "bus": In(AccessBus())})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -130,6 +132,7 @@ class Drain(Component):
         under_way = Cat(step[0] for step in steps[1:])
         margin = max(0, 3 - (1 + (params.banks - 1).bit_length()))
         m.d.comb += [self.free.eq(~(busy | begins | under_way[:margin].any())), self.idle.eq(self.free & ~under_way.any()),
+                     self.left.eq(busy | under_way.any()),
                      self.number.eq(later(m, number, Lanes.ROW_LATENCY + 1, "number"))]
         self._join(m, steps[-1], twice, currents)
         return m

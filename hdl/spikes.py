@@ -164,8 +164,9 @@ class SpikeUnit(Component):
         waiting, before = Signal(), Signal.like(chosen)
         wants = Cat(want for want, _ in offers)
         sent = self.packet(reduce(or_, [payload & chosen[number].replicate(len(payload)) for number, (_, payload) in enumerate(offers)]))
+        first = Cat(want & ~wants[:number].any() for number, want in enumerate(wants))
         m.d.comb += [
-            chosen.eq(Mux(waiting, before, wants & (~wants + 1))), packets.ready.eq(Cat(accepts[0] & chosen[0], *accepts[1:]).any()),
+            chosen.eq(Mux(waiting, before, first)), packets.ready.eq(Cat(accepts[0] & chosen[0], *accepts[1:]).any()),
             self.o.valid.eq(chosen.any()), self.o.payload.kind.eq(Kind.SPIKES), self.o.payload.due.eq(sent.due),
             self.o.payload.payload.eq(sent.spikes), self.o.payload.target.eq(sent.target),
         ]
