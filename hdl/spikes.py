@@ -28,10 +28,10 @@ from spikeloom.params import ArrayParams
 class SpikeUnit(Component):
     """Sends every row to each destination of its list: spikes in one packet, or potentials in one packet a bit plane.
 
-    A packet a cycle: the list of the next row is looked up, and its first destination, while the row before is sent. A packet
-    that would be empty is not sent, but costs its cycle. Packets for the host are joined, and so are those for cores that are not
-    due in the next tick: as long as ``more`` rows may come, one of each kind is kept back, and what follows on the same way for
-    the same block goes with it.
+    A packet a cycle: the list of the next row is looked up, and its first destination, while the row before is sent. A packet that
+    would be empty is not sent, but costs its cycle, as it waits for those before it. Packets for the host are joined, and so are those
+    for cores that are not due in the next tick: as long as ``more`` rows may come, one of each kind is kept back, and what follows on
+    the same way for the same block goes with it.
 
     Members
     -------
@@ -74,19 +74,23 @@ class SpikeUnit(Component):
         entry = self._table(m, Memory.DESTINATIONS, following, active | waiting)
         plane = Signal.like(entry.planes)
         m.submodules.packets = packets = Queue(self.packet, 2)  # which parts the paths in front of it and behind
-        wanted, taken = self._packet(m, row, entry, plane, packets.i.payload), Signal()
+        wanted, taken = self._packet(m, row, entry, plane, packets.i.payload), packets.i.ready
+        # Whether this plane is the last one: of the first plane its entry tells, of the others a register.
+        first, last_plane = Signal(init=1), Signal()
+        last = Mux(first, ~entry.planes[1:].any(), last_plane)
         kept = self._send(m, packets.o, self.more | waiting | active)
 
         m.d.comb += [
-            packets.i.valid.eq(active & wanted), taken.eq(~wanted | packets.i.ready),
-            done.eq(active & taken & (plane + 1 >= entry.planes)), ended.eq(done & entry.last),
+            packets.i.valid.eq(active & wanted),
+            # Nothing here asks what is in the packet, which is known late.
+            done.eq(active & taken & last), ended.eq(done & entry.last),
             take.eq(waiting & fanout.valid & (~active | ended)),
             self.i.ready.eq(~waiting | take | ~fanout.valid),
-            following.eq(Mux(take, fanout.start, index + done)),
+            following.eq(Mux(take, fanout.start, Mux(done, index + 1, index))),
         ]
         m.d.sync += index.eq(following)
         with m.If(active & taken):
-            m.d.sync += plane.eq(Mux(done, 0, plane + 1))
+            m.d.sync += [plane.eq(Mux(done, 0, plane + 1)), first.eq(done), last_plane.eq(plane + 2 >= entry.planes)]
         with m.If(self.i.ready):
             m.d.sync += [waiting.eq(self.i.valid), next_row.eq(self.i.payload)]
         with m.If(take):
