@@ -112,6 +112,15 @@ class HostPort(Component):
                 with m.State(state):
                     self._when_quiet(m, partial(do, m))
             m.d.comb += self.busy.eq(~machine.ongoing("PARSE") | self.i.valid | ~self.idle | self.mark_due | self.o.valid)
+        # What the port says is chosen without asking whether it says it, which is known late.
+        with m.If(self.mark_due):
+            self._word(m, Response.MARK, tick=self.ticks - 1, cycles=self.clock)
+        with m.Elif(machine.ongoing("FILL")):
+            self._word(m, Response.DATA)
+        with m.Elif(machine.ongoing("ECHO")):
+            self._word(m, Response.ECHO, payload=self.left, cycles=self.clock)
+        with m.Else():
+            self._word(m, Response.STATUS, faults=self.faults, tick=self.ticks)
         return m
 
     # Pieces that several states share.
@@ -131,18 +140,21 @@ class HostPort(Component):
         """and now one less."""
         m.d.sync += [self.left.eq(self.left - 1), self.none_left.eq(self.one_left), self.one_left.eq(self.left == 2)]
 
-    def _say(self, m: Module, kind: Response, last: int = 0, **values: Value) -> Value:
-        """Offer a word to the host; returns whether it was taken."""
+    def _word(self, m: Module, kind: Response, **values: Value) -> None:
+        """What the port says when it next says something."""
         word = struct_signal(struct(RESPONSES[kind]), name=f"word_{kind.name.lower()}")
-        own = self.answers.own
         m.d.comb += [word.opcode.eq(kind), *(word[name].eq(value) for name, value in values.items()),
-                     own.valid.eq(1), own.payload.data.eq(word), own.payload.last.eq(last)]
-        return own.ready
+                     self.answers.own.payload.data.eq(word), self.answers.own.payload.last.eq(kind == Response.STATUS)]
+
+    def _say(self, m: Module) -> Value:
+        """Offer the state's word to the host; returns whether it was taken."""
+        m.d.comb += self.answers.own.valid.eq(1)
+        return self.answers.own.ready
 
     def _when_quiet(self, m: Module, then: Callable[[], None]) -> None:
         """Do it once the array is quiet and a MARK that was due has gone out."""
         with m.If(self.idle & self.mark_due):
-            taken = self._say(m, Response.MARK, tick=self.ticks - 1, cycles=self.clock)
+            taken = self._say(m)
             with m.If(taken):
                 m.d.sync += self.mark_due.eq(0)
         with m.Elif(self.idle):
@@ -301,7 +313,7 @@ class HostPort(Component):
         with m.If(self.none_left):
             self._proceed(m, self.last)
         with m.Else():
-            taken = self._say(m, Response.DATA)
+            taken = self._say(m)
             with m.If(taken):
                 self._count_down(m)
 
@@ -311,11 +323,11 @@ class HostPort(Component):
         self._proceed(m, self.last)
 
     def _echo(self, m: Module) -> None:
-        with m.If(self._say(m, Response.ECHO, payload=self.left, cycles=self.clock)):
+        with m.If(self._say(m)):
             self._proceed(m, self.last)
 
     def _finish(self, m: Module) -> None:
         with m.If(self.answers.settled):
-            taken = self._say(m, Response.STATUS, last=1, faults=self.faults, tick=self.ticks)
+            taken = self._say(m)
             with m.If(taken):
                 m.next = "PARSE"
