@@ -70,8 +70,8 @@ class SpikeUnit(Component):
         waiting, active = Signal(), Signal()  # whether there is a next row, and one that is being sent
         take, done, ended = Signal(), Signal(), Signal()
         index, following = Signal(range(self.params.destinations)), Signal(range(self.params.destinations))
-        fanout = self._table(m, Memory.FANOUT, self.i.payload.row, self.i.valid, self.i.ready)
-        entry = self._table(m, Memory.DESTINATIONS, following, active | waiting)
+        fanout = self._table(m, Memory.FANOUT, Mux(self.i.valid, self.i.payload.row, self.bus.address), self.i.ready)
+        entry = self._table(m, Memory.DESTINATIONS, following)
         plane = Signal.like(entry.planes)
         m.submodules.packets = packets = Queue(self.packet, 2)  # which parts the paths in front of it and behind
         wanted, taken = self._packet(m, row, entry, plane, packets.i.payload), packets.i.ready
@@ -86,7 +86,8 @@ class SpikeUnit(Component):
             done.eq(active & taken & last), ended.eq(done & entry.last),
             take.eq(waiting & fanout.valid & (~active | ended)),
             self.i.ready.eq(~waiting | take | ~fanout.valid),
-            following.eq(Mux(take, fanout.start, Mux(done, index + 1, index))),
+            # The bus has the table while nothing is sent; what is known last comes last.
+            following.eq(Mux(take, fanout.start, Mux(done, index + 1, Mux(active | waiting, index, self.bus.address)))),
         ]
         m.d.sync += index.eq(following)
         with m.If(active & taken):
@@ -104,13 +105,13 @@ class SpikeUnit(Component):
                      self.fault.eq(active & wanted & ~entry.host & (entry.delay == 0) & self.tick.overlap)]
         return m
 
-    def _table(self, m: Module, kind: Memory, address: Signal, valid: Value, enable: Value | int = 1) -> StructView:
-        """A memory, read at ``address`` while ``valid``, else by the bus; returns the entry, shown a cycle later."""
+    def _table(self, m: Module, kind: Memory, address: Value, enable: Value | int = 1) -> StructView:
+        """A memory, read at ``address``, which is the bus's while nothing else is to be read; returns the entry, shown a cycle later."""
         spec = memory_specs(self.params)[kind]
         m.submodules[kind.name.lower()] = store = ram(struct(spec.entry), spec.span, block=spec.span > 2 * SHALLOW)
         read, write = store.read_port(), store.write_port()
         chosen = self.bus.memory == kind
-        m.d.comb += [read.addr.eq(Mux(valid, address, self.bus.address)), read.en.eq(enable), write.addr.eq(self.bus.address),
+        m.d.comb += [read.addr.eq(address), read.en.eq(enable), write.addr.eq(self.bus.address),
                      write.data.eq(self.bus.data), write.en.eq(chosen & self.bus.write)]
         with m.If(chosen):
             m.d.comb += self.bus.value.eq(read.data)
