@@ -32,7 +32,7 @@ class Drain(Component):
     enable : in, 1 bit. Whoever takes the sums has room.
     valid, number, sums : out. A row of neurons, for one cycle: its number, and its joined sums.
     second_sums : out, where neurons may have two currents. The sums of the second, 0 in a core with one.
-    left : out, 1 bit. Rows are still to come, but for the cycle of ``start``.
+    left : out, 1 bit. Rows are still to come, but for the cycle of ``start``. A register.
     idle : out, 1 bit. In the next cycle nothing is left to drain.
     free : out, 1 bit. In the next cycle the lanes may swap again: all rows have been asked for, the last ones may not have come yet.
     bus : :class:`AccessBus`, in. Serves CONTROL.
@@ -132,8 +132,9 @@ class Drain(Component):
         under_way = Cat(step[0] for step in steps[1:])
         margin = max(0, 3 - (1 + (params.banks - 1).bit_length()))
         m.d.comb += [self.free.eq(~(busy | begins | under_way[:margin].any())), self.idle.eq(self.free & ~under_way.any()),
-                     self.left.eq(busy | under_way.any()),
                      self.number.eq(later(m, number, Lanes.ROW_LATENCY + 1, "number"))]
+        # A row that has just been asked for is under way then; so whether anything is left is known a cycle ahead.
+        m.d.sync += self.left.eq(busy | begins | under_way[:-1].any())
         self._join(m, steps[-1], twice, currents)
         return m
 

@@ -117,14 +117,14 @@ class NeuronUnit(Component):
             forward(m, self.bus, store.bus)
             values.append(store.bus.value)
             overflows.append(self._column(m, column, store, valid, row))
-        inside = Signal(range(ROWS + 1))
+        inside, none = Signal(range(ROWS + 1)), Signal(init=1)  # `none`: nothing is inside
         left = (valid[-1] & ~queue.i.valid) + (self.o.valid & self.o.ready)
-        m.d.sync += inside.eq(inside + self.valid - left)
+        m.d.sync += [inside.eq(inside + self.valid - left), none.eq(~self.valid & (inside == left))]
         m.d.comb += [
             self.bus.value.eq(reduce(or_, values)), self.overflow.eq(Cat(overflows).any()),
             row.row.eq(number[-1]), row.due.eq(due[-1]), queue.i.valid.eq(valid[-1] & (row.spikes.any() | row.open.any())),
             # Rows may be on their way from the drain when `enable` falls, one for each cycle of its latency.
-            self.enable.eq(inside < ROWS - 1 - Drain.LATENCY), self.idle.eq((inside == 0) & ~self.valid),
+            self.enable.eq(inside < ROWS - 1 - Drain.LATENCY), self.idle.eq(none & ~self.valid),
         ]
         # Rows leave in their order, so that the queue's first is late if any in it is.
         inside_late = [there & (turn == self.tick.turn) for there, turn in zip(valid, due, strict=True)]
