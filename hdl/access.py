@@ -16,21 +16,22 @@ from spikeloom.params import DATA_BITS, ArrayParams
 class AccessBus(wiring.Signature):
     """From the access unit to a component that owns memories.
 
-    ``memory`` holds still while entries are written or read. ``write`` is one cycle long, with ``data``. The owner of the memory
-    shows on ``value`` the entry at the ``address`` of the cycle before; all others show 0. So a new address can be read in every
-    cycle, and an address that holds still keeps its entry in sight. SYNAPSES alone need to be asked, by a ``read`` of one cycle, at an
-    address that holds still, and show the entry at the latest :data:`SYNAPSE_CYCLES` later.
+    ``chosen`` has a bit for each memory, so that no owner decodes; it holds still while entries are written or read. ``write`` is one
+    cycle long, with ``data``. The owner of the memory shows on ``value`` the entry at the ``address`` of the cycle before; all others
+    show 0. So a new address can be read in every cycle, and an address that holds still keeps its entry in sight. SYNAPSES alone need
+    to be asked, by a ``read`` of one cycle, at an address that holds still, and show the entry at the latest :data:`SYNAPSE_CYCLES`
+    later.
     """
 
     def __init__(self) -> None:
-        super().__init__({"memory": Out(MEMORY_BITS), "address": Out(ADDRESS_BITS), "data": Out(DATA_BITS),
+        super().__init__({"chosen": Out(1 << MEMORY_BITS), "address": Out(ADDRESS_BITS), "data": Out(DATA_BITS),
                           "write": Out(1), "read": Out(1), "value": In(DATA_BITS)})
 
 
 class AccessInterface(Protocol):
     """An :class:`AccessBus`, as it is seen from either side."""
 
-    memory: Signal
+    chosen: Signal
     address: Signal
     data: Signal
     write: Signal
@@ -40,7 +41,7 @@ class AccessInterface(Protocol):
 
 def forward(m: Module, bus: AccessInterface, owner: AccessInterface) -> None:
     """Show accesses to one of several owners, whose values are to be joined with OR."""
-    m.d.comb += [getattr(owner, name).eq(getattr(bus, name)) for name in ("memory", "address", "data", "write", "read")]
+    m.d.comb += [getattr(owner, name).eq(getattr(bus, name)) for name in ("chosen", "address", "data", "write", "read")]
 
 
 #: Entries read ahead: what is on its way when the first leaves.
@@ -97,7 +98,7 @@ class AccessUnit(Component):
         remaining, none = Signal(COUNT_BITS), Signal(init=1)  # `none`: nothing remains
         timer = Signal(range(SYNAPSE_CYCLES + 1))
         place = address_layout()(self.i.payload.payload[: address_layout().size])
-        memory, address = Signal.like(self.bus.memory), Signal.like(self.bus.address)
+        memory, address = Signal(MEMORY_BITS), Signal.like(self.bus.address)
         exists, writing, reading, asked, asked_before, written = Signal(), Signal(), Signal(), Signal(), Signal(), Signal()
         held, nothing = Signal(range(ENTRIES + 1)), Signal(init=1)  # entries asked for that have not left; there are none
         slow, timed = Signal(), Signal()  # the memory is SYNAPSES; so the timer has to run down first
@@ -128,7 +129,7 @@ class AccessUnit(Component):
         m.submodules.queue = queue = Queue(DATA_BITS, ENTRIES)
         leaves = self.o.valid & self.o.ready
         m.d.sync += [
-            self.bus.memory.eq(memory), self.bus.address.eq(address), self.bus.data.eq(self.i.payload.payload),
+            self.bus.chosen.eq(1 << memory), self.bus.address.eq(address), self.bus.data.eq(self.i.payload.payload),
             self.bus.write.eq(writing & exists), self.bus.read.eq(reading & exists), self.fault.eq((writing | asked) & ~exists),
             written.eq(writing), known.eq(exists), asked_before.eq(asked), shown.eq(asked_before), shown_known.eq(known),
             held.eq(held + asked - leaves), nothing.eq(Mux(asked, 0, (held == 0) | (leaves & (held == 1)))),

@@ -76,7 +76,7 @@ class Drain(Component):
         slices = Signal(range(params.max_slices + 1), init=1)
         groups = Signal(range(params.lane_rows + 1))
         folds = Signal(range(params.folds + 1))
-        chosen = self.bus.memory == Memory.CONTROL
+        chosen = self.bus.chosen[Memory.CONTROL]
         currents = Signal(range(max(params.currents, 1) + 1), init=1)
         registers = {Control.SLICES: slices, Control.GROUPS: groups, Control.FOLDS: folds, Control.CURRENTS: currents}
         m.d.sync += self.bus.value.eq(0)

@@ -79,7 +79,7 @@ class NeuronMemory(Component):
         m.d.sync += shown.eq(here)
         for kind in self.states + CONSTANTS:
             name = kind.name.lower()
-            chosen = self.bus.memory == kind
+            chosen = self.bus.chosen[kind]
             m.submodules[name] = store = ram(
                 self.shape(kind), self.params.neuron_rows, block=self.params.neuron_rows > SHALLOW)
             read, write = store.read_port(), store.write_port()
@@ -101,7 +101,7 @@ class NeuronMemory(Component):
         """Small tables in LUT-RAM, one for each word, read in the cycle in which they are needed, and a second time for the bus."""
         part_field, index_field = self.specs[Memory.CLASSES].address
         index = self.bus.address[part_field.bits: part_field.bits + index_field.bits]
-        chosen = self.bus.memory == Memory.CLASSES
+        chosen = self.bus.chosen[Memory.CLASSES]
         for part, name in enumerate(self.words):
             word: StructView = getattr(self, name)
             mine = chosen & (self.bus.address[: part_field.bits] == part)

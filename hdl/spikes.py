@@ -110,7 +110,7 @@ class SpikeUnit(Component):
         spec = memory_specs(self.params)[kind]
         m.submodules[kind.name.lower()] = store = ram(struct(spec.entry), spec.span, block=spec.span > 2 * SHALLOW)
         read, write = store.read_port(), store.write_port()
-        chosen = self.bus.memory == kind
+        chosen = self.bus.chosen[kind]
         m.d.comb += [read.addr.eq(address), read.en.eq(enable), write.addr.eq(self.bus.address),
                      write.data.eq(self.bus.data), write.en.eq(chosen & self.bus.write)]
         with m.If(chosen):
