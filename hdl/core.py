@@ -77,6 +77,7 @@ class Core(Component):
         m.d.comb += [
             overdue.eq(is_spikes & (packet.delay != 0) & (self.i.payload.due == self.info.turn)),
             axons.i.payload.eq(packet), axons.i.payload.delay.eq(packet.delay - overdue),
+            axons.i.payload.ahead.eq(packet.ahead & (self.i.payload.due != self.info.turn)),  # its tick may have begun by now
             axons.i.valid.eq(self.i.valid & is_spikes & ~stale),
             access.i.payload.eq(self.i.payload), access.i.valid.eq(self.i.valid & ~is_spikes),
             self.i.ready.eq(Mux(is_spikes, axons.i.ready | stale, access.i.ready)),

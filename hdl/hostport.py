@@ -222,7 +222,7 @@ class HostPort(Component):
         """Offer the SPIKES word to the mesh."""
         payload = struct_signal(spikes_layout(self.params), name="ahead" if ahead else "spikes")
         m.d.comb += [payload.mask.eq(spikes.mask), payload.block.eq(spikes.block), payload.ahead.eq(ahead),
-                     self.i.ready.eq(self.mesh_i.ready), self.took_spikes.eq(self.i.ready)]
+                     self.i.ready.eq(self.mesh_i.ready), self.took_spikes.eq(self.i.ready), self.mesh_i.payload.due.eq(self.turn ^ ahead)]
         offer(m, self.mesh_i, Kind.SPIKES, payload.as_value(), spikes)
 
     def _parse_write(self, m: Module) -> None:

@@ -1,5 +1,8 @@
 """Lanes: an accumulator beside every column of the synapse memory, in two copies that swap at the tick boundary."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, enum
 from amaranth.lib.wiring import In, Out
@@ -70,21 +73,21 @@ class Lanes(Component):
         return m
 
     def _show(self, m: Module, drain: Signal) -> None:
-        """One of four pairs, then one of these: two multiplexers a bit where a shift register would take one a lane and bit."""
+        """One of four pairs in each group of four, 0 in all groups but one (which costs nothing: the registers' own reset), then all
+        groups joined with OR: a LUT for four pairs and bit, and one for all groups."""
         width = 2 * self.params.neurons_per_cycle * self.params.accumulator_bits
-        quarter, which = self.index[:2], Signal(range(-(-len(drain) // (4 * width))))
-        m.d.sync += which.eq(self.index[2:])
-        chosen = []
-        for first in range(0, len(drain), 4 * width):
+        quarter, group = self.index[:2], self.index[2:]
+        shown = []
+        for number, first in enumerate(range(0, len(drain), 4 * width)):
             four = drain[first: first + 4 * width]
-            chosen.append(Signal(width, name=f"four_{first // width}", reset_less=True))
-            m.d.sync += chosen[-1].eq(four.word_select(quarter, width))
-        shown = Signal(width, reset_less=True)
-        m.d.comb += self.rows.as_value().eq(shown)
-        with m.Switch(which):
-            for number, pair in enumerate(chosen):
-                with m.Case(number):
-                    m.d.sync += shown.eq(pair)
+            shown.append(Signal(width, name=f"four_{number}", reset_less=True))
+            with m.If(group == number):
+                m.d.sync += shown[-1].eq(four.word_select(quarter, width))
+            with m.Else():
+                m.d.sync += shown[-1].eq(0)
+        rows = Signal(width, reset_less=True)
+        m.d.sync += rows.eq(reduce(or_, shown))
+        m.d.comb += self.rows.as_value().eq(rows)
 
     def _registers(self, m: Module, drain: Signal) -> None:
         active = [Signal(signed(self.params.accumulator_bits), name=f"active_{lane}", reset_less=True) for lane in range(self.params.lanes)]

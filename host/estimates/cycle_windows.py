@@ -36,7 +36,7 @@ class Array:
         self.overlaps = image.overlaps
         self.latency = params.banks.bit_length()  # 1 + log₂ banks
         self.waiting: list[list[tuple[int, int, int]]] = [[] for _ in range(params.delays)]
-        self.early = 0  # words of the next tick that were sent ahead
+        self.early: list[int] = []  # of the next tick's words that were sent ahead, the cycle in which each leaves the host port
         # Of the last window's update: packets that come too late for it, when it is done, and when each core's spike unit is.
         self.late: list[tuple[int, int, int, int]] = []
         self.left = 0
@@ -152,11 +152,12 @@ class Window:
 
     def host(self, words: list[Word], begin: int, starts: bool) -> None:
         """The host's words of the tick, and its TICK where it has one."""
-        early, self.array.early = self.array.early, 0
+        ahead, self.array.early = self.array.early, []
+        early = len(ahead)
         self.words = begin + len(words) - early + 1 if starts else 0
         for turn, (mask, block, columns, rows) in enumerate(words):
-            self.packets += [(turn + 1 if turn < early else begin + turn - early + 1 + x + y, y * self.params.columns + x, block, mask)
-                             for y in rows for x in columns]
+            sent, first = (ahead[turn], turn + 1) if turn < early else (begin + turn - early, 0)
+            self.packets += [(max(sent + 1 + x + y, first), y * self.params.columns + x, block, mask) for y in rows for x in columns]
 
     def _integrated(self, count: bool) -> int:
         """The cycle after the last axon has fired; adds the words read to the array's, where they count."""
@@ -184,10 +185,12 @@ class Window:
         terms = self._terms(overlap)
         first, rest = max(self.words, 1), max(terms[name] for name in ("integration", "update", "empty"))
         terms["host"] = max(terms["host"], self.words)
-        early = array.early = max(0, min(AHEAD, len(following), rest - first))
-        for turn, (_, _, columns, rows) in enumerate(following[:early]):
-            terms["host"] = max(terms["host"], first + turn + 1 + QUIET + columns[-1] + rows[-1])
+        early = max(0, min(AHEAD, len(following), rest - first))
+        if not overlap:
+            for turn, (_, _, columns, rows) in enumerate(following[:early]):
+                terms["host"] = max(terms["host"], first + turn + 1 + QUIET + columns[-1] + rows[-1])
         quiet = max(terms.values())
+        array.early = [first + turn - quiet for turn in range(early)]
         name = max(terms, key=lambda name: terms[name])
         array.limits["readings"] += min(self.reading, quiet)
         array.limits[name] += quiet - min(self.reading, quiet)

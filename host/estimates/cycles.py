@@ -16,7 +16,8 @@ the spike unit is done      e = max(q + 2, e of the row before) + Σ over destin
                             overlap, the last row joined − 3 + max(0, 3 − L) + 2, and what the update before has left, likewise
 a packet sent in cycle s    reaches a core h hops away in s + 1 + h, one packet a core a cycle; the host likewise, one word a cycle
 host words sent ahead       up to AHEAD of the next tick's, a word a cycle from behind the TICK on until the cores rest; they reach the
-                            queues in cycles 1, 2, … of their window; the last one delays the pulse to its cycle + 3 + h
+                            queues in cycles 1, 2, … of their window; the last one delays the pulse to its cycle + 3 + h, unless
+                            ticks overlap
 other host word i           is sent in cycle i (1, 2, …), or when the axon queues (QUEUE packets a bank) let it
 packet i that was delayed   is at its core's queues in cycle i
 an axon of bank b           fires in max(arrival + 1, last of bank b + 1): an axon a bank a cycle
