@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.component import Component
 from spikeloom.hdl.layouts import COUNT_BITS, MEMORY_BITS, Kind, address_layout, flit_layout
+from spikeloom.hdl.queue import Queue
 from spikeloom.memories import ADDRESS_BITS, Memory, memory_specs
 from spikeloom.params import DATA_BITS, ArrayParams
 
@@ -15,21 +16,22 @@ from spikeloom.params import DATA_BITS, ArrayParams
 class AccessBus(wiring.Signature):
     """From the access unit to a component that owns memories.
 
-    ``memory`` holds still while entries are written or read. ``write`` is one cycle long, with ``data``. The owner of the memory
-    shows on ``value`` the entry at the ``address`` of the cycle before; all others show 0. So a new address can be read in every
-    cycle, and an address that holds still keeps its entry in sight. SYNAPSES alone need to be asked, by a ``read`` of one cycle, at an
-    address that holds still, and show the entry at the latest :data:`SYNAPSE_CYCLES` later.
+    ``chosen`` has a bit for each memory, so that no owner decodes; it holds still while entries are written or read. ``write`` is one
+    cycle long, with ``data``. The owner of the memory shows on ``value`` the entry at the ``address`` of the cycle before; all others
+    show 0. So a new address can be read in every cycle, and an address that holds still keeps its entry in sight. SYNAPSES alone need
+    to be asked, by a ``read`` of one cycle, at an address that holds still, and show the entry at the latest :data:`SYNAPSE_CYCLES`
+    later.
     """
 
     def __init__(self) -> None:
-        super().__init__({"memory": Out(MEMORY_BITS), "address": Out(ADDRESS_BITS), "data": Out(DATA_BITS),
+        super().__init__({"chosen": Out(1 << MEMORY_BITS), "address": Out(ADDRESS_BITS), "data": Out(DATA_BITS),
                           "write": Out(1), "read": Out(1), "value": In(DATA_BITS)})
 
 
 class AccessInterface(Protocol):
     """An :class:`AccessBus`, as it is seen from either side."""
 
-    memory: Signal
+    chosen: Signal
     address: Signal
     data: Signal
     write: Signal
@@ -39,9 +41,11 @@ class AccessInterface(Protocol):
 
 def forward(m: Module, bus: AccessInterface, owner: AccessInterface) -> None:
     """Show accesses to one of several owners, whose values are to be joined with OR."""
-    m.d.comb += [getattr(owner, name).eq(getattr(bus, name)) for name in ("memory", "address", "data", "write", "read")]
+    m.d.comb += [getattr(owner, name).eq(getattr(bus, name)) for name in ("chosen", "address", "data", "write", "read")]
 
 
+#: Entries read ahead: what is on its way when the first leaves.
+ENTRIES = 4
 #: Cycles from ``read`` to a synapse entry's settled ``value``. The longest way, through the adders of eight banks, takes half of them.
 SYNAPSE_CYCLES = 8
 
@@ -50,8 +54,8 @@ class AccessUnit(Component):
     """Serves ADDRESS, DATA and READ packets one after another; addresses count up.
 
     A write takes a cycle. Entries are read one a cycle, the first of them ``LATENCY`` cycles after its READ; synapse words one in
-    ``SYNAPSE_CYCLES`` + 1. While ``o`` waits, the address stands still; the one entry that was asked for by then is kept. An
-    address that does not exist is not written, is read as 0, and raises ``fault``.
+    ``SYNAPSE_CYCLES`` + 1. While ``o`` waits, up to ``ENTRIES`` wait in a queue. An address that does not exist is not written, is read
+    as 0, and raises ``fault``. The bus is registers: what it does was decided a cycle before.
 
     Members
     -------
@@ -59,7 +63,7 @@ class AccessUnit(Component):
     o : stream of flits, out. Entries read, for the host.
     bus : :class:`AccessBus`, out.
     idle : out, 1 bit. No access is under way.
-    fault : out, 1 bit. The address of this cycle is written or read, and does not exist.
+    fault : out, 1 bit. An address was to be written or read that does not exist.
     """
 
     i: stream.Interface
@@ -69,57 +73,69 @@ class AccessUnit(Component):
     fault: Signal
 
     #: Cycles from a READ at ``i`` to its first entry at ``o``, of every memory but SYNAPSES.
-    LATENCY = 2
+    LATENCY = 4
 
     def __init__(self, params: ArrayParams) -> None:
         self.params = params
         flit = stream.Signature(flit_layout(params))
         super().__init__({"i": In(flit), "o": Out(flit), "bus": Out(AccessBus()), "idle": Out(1), "fault": Out(1)})
 
-    def _exists(self) -> Value:
-        """Whether the bus points at an entry."""
+    def _exists(self, memory: Value, address: Value) -> Value:
+        """Whether there is an entry at this place."""
         known: Value = Signal(name="never")
-        for memory, spec in memory_specs(self.params).items():
-            inside: Value = (self.bus.memory == memory) & (self.bus.address >> spec.address.bits == 0)
+        for kind, spec in memory_specs(self.params).items():
+            inside: Value = (memory == kind) & (address >> spec.address.bits == 0)
             low = 0
             for field, size in zip(spec.address, spec.sizes, strict=True):
                 if size != 1 << field.bits:
-                    inside &= self.bus.address[low: low + field.bits] < size
+                    inside &= address[low: low + field.bits] < size
                 low += field.bits
             known = known | inside
         return known
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        remaining = Signal(COUNT_BITS)
+        remaining, none = Signal(COUNT_BITS), Signal(init=1)  # `none`: nothing remains
         timer = Signal(range(SYNAPSE_CYCLES + 1))
         place = address_layout()(self.i.payload.payload[: address_layout().size])
-        exists, asked, waits = Signal(), Signal(), Signal()
-        slow = self.bus.memory == Memory.SYNAPSES
-        m.d.comb += [exists.eq(self._exists()), self.bus.data.eq(self.i.payload.payload), waits.eq(self.o.valid & ~self.o.ready)]
+        memory, address = Signal(MEMORY_BITS), Signal.like(self.bus.address)
+        exists, writing, reading, asked, asked_before, written = Signal(), Signal(), Signal(), Signal(), Signal(), Signal()
+        held, nothing = Signal(range(ENTRIES + 1)), Signal(init=1)  # entries asked for that have not left; there are none
+        slow, timed = Signal(), Signal()  # the memory is SYNAPSES; so the timer has to run down first
+        m.d.comb += exists.eq(self._exists(memory, address))
 
-        with m.If(remaining == 0):
+        with m.If(none):
             m.d.comb += self.i.ready.eq(1)
             with m.If(self.i.valid), m.Switch(self.i.payload.kind):
                 with m.Case(Kind.ADDRESS):
-                    m.d.sync += [self.bus.memory.eq(place.memory), self.bus.address.eq(place.address)]
+                    m.d.sync += [memory.eq(place.memory), address.eq(place.address), slow.eq(place.memory == Memory.SYNAPSES)]
                 with m.Case(Kind.DATA):
-                    m.d.comb += [self.bus.write.eq(exists), self.fault.eq(~exists)]
-                    m.d.sync += self.bus.address.eq(self.bus.address + 1)
+                    m.d.comb += writing.eq(1)
+                    m.d.sync += address.eq(address + 1)
                 with m.Case(Kind.READ):
-                    m.d.sync += [remaining.eq(self.i.payload.payload), timer.eq(SYNAPSE_CYCLES)]
-        with m.Elif(slow & (timer != 0)):
-            m.d.comb += self.bus.read.eq((timer == SYNAPSE_CYCLES) & exists)
-            m.d.sync += timer.eq(timer - 1)
-        with m.Elif(~waits):
-            m.d.comb += [asked.eq(1), self.fault.eq(~exists)]
-            m.d.sync += [remaining.eq(remaining - 1), self.bus.address.eq(self.bus.address + 1), timer.eq(SYNAPSE_CYCLES)]
+                    count = self.i.payload.payload[:COUNT_BITS]
+                    m.d.sync += [remaining.eq(count), none.eq(count == 0), timer.eq(SYNAPSE_CYCLES), timed.eq(slow)]
+        with m.Elif(timed):
+            m.d.comb += reading.eq(timer == SYNAPSE_CYCLES)
+            m.d.sync += [timer.eq(timer - 1), timed.eq(timer != 1)]
+        with m.Elif(held != ENTRIES):
+            m.d.comb += asked.eq(1)
+            m.d.sync += [remaining.eq(remaining - 1), none.eq(remaining == 1), address.eq(address + 1), timer.eq(SYNAPSE_CYCLES),
+                         timed.eq(slow)]
 
-        # The entry asked for in the cycle before shows on the bus. Where it has to wait it is kept, and the address with the entry after.
-        shown, known, kept = Signal(), Signal(), Signal()
-        entry = Signal(DATA_BITS)
-        m.d.sync += [shown.eq(asked), known.eq(exists), kept.eq(waits), entry.eq(self.o.payload.payload)]
-        m.d.comb += [self.o.valid.eq(shown | kept), self.o.payload.target.host.eq(1), self.o.payload.kind.eq(Kind.DATA),
-                     self.o.payload.payload.eq(Mux(kept, entry, Mux(known, self.bus.value, 0))),
-                     self.idle.eq((remaining == 0) & ~self.i.valid & ~self.o.valid)]
+        # Whether the entry exists takes a cycle to find out, and so does reading it; then it waits in the queue, which has room for all
+        # that were asked for.
+        known, shown, shown_known = Signal(), Signal(), Signal()
+        m.submodules.queue = queue = Queue(DATA_BITS, ENTRIES)
+        leaves = self.o.valid & self.o.ready
+        m.d.sync += [
+            self.bus.chosen.eq(1 << memory), self.bus.address.eq(address), self.bus.data.eq(self.i.payload.payload),
+            self.bus.write.eq(writing & exists), self.bus.read.eq(reading & exists), self.fault.eq((writing | asked) & ~exists),
+            written.eq(writing), known.eq(exists), asked_before.eq(asked), shown.eq(asked_before), shown_known.eq(known),
+            held.eq(held + asked - leaves), nothing.eq(Mux(asked, 0, (held == 0) | (leaves & (held == 1)))),
+        ]
+        m.d.comb += [queue.i.valid.eq(shown), queue.i.payload.eq(Mux(shown_known, self.bus.value, 0)),
+                     self.o.valid.eq(queue.o.valid), queue.o.ready.eq(self.o.ready), self.o.payload.payload.eq(queue.o.payload),
+                     self.o.payload.target.host.eq(1), self.o.payload.kind.eq(Kind.DATA),
+                     self.idle.eq(none & nothing & ~self.i.valid & ~written)]
         return m

@@ -66,12 +66,13 @@ class Answers(Component):
             self.settled.eq((pending | self.raised) == 0),
         ]
         answered = Signal(len(Fault))
+        m.d.comb += [self.flits.ready.eq(queue.i.ready), self.own.ready.eq(queue.i.ready & ~self.flits.valid)]
         with m.If(self.flits.valid):
             is_spikes = flit.kind == Kind.SPIKES
-            m.d.comb += [queue.i.valid.eq(1), self.flits.ready.eq(queue.i.ready), self.gave_spikes.eq(is_spikes & queue.i.ready),
+            m.d.comb += [queue.i.valid.eq(1), self.gave_spikes.eq(is_spikes & queue.i.ready),
                          queue.i.payload.data.eq(Mux(is_spikes, spikes.as_value(), entry.as_value()))]
         with m.Elif(self.own.valid):
-            m.d.comb += [queue.i.valid.eq(1), self.own.ready.eq(queue.i.ready), queue.i.payload.eq(self.own.payload)]
+            m.d.comb += [queue.i.valid.eq(1), queue.i.payload.eq(self.own.payload)]
         with m.Elif(pending != 0):
             m.d.comb += [queue.i.valid.eq(1), queue.i.payload.data.eq(error), answered.eq(Mux(queue.i.ready, 1 << first, 0))]
         m.d.sync += pending.eq((pending & ~answered) | self.raised)

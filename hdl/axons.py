@@ -100,7 +100,7 @@ class BankExpander(Component):
 
     Members
     -------
-    i : stream of (mask: block / banks bits, block), in.
+    i : stream of (mask: block / banks bits, block), in. No mask is 0.
     o : stream of axon numbers within the bank, out.
     idle : out, 1 bit. In the next cycle no axon waits: there is none, or the last one leaves.
     """
@@ -122,23 +122,25 @@ class BankExpander(Component):
         mask = Signal(self.width)
         block = Signal(self.params.block_bits)
         rest = Signal(self.width)
-        take = Signal()
+        take, there = Signal(), Signal()  # `there`: the mask is not 0
         first = Signal(range(max(2, self.width)))
         for i in reversed(range(self.width)):
             with m.If(mask[i]):
                 m.d.comb += first.eq(i)
         m.d.comb += [
-            rest.eq(mask & (mask - 1)),
-            self.o.valid.eq(mask != 0),
+            rest.eq(Cat(mask[i] & mask[:i].any() for i in range(self.width))),
+            self.o.valid.eq(there),
             self.o.payload.eq(Cat(first, block) if self.width > 1 else block),
             # A packet passes by an empty queue.
-            take.eq((mask == 0) | (self.o.ready & (rest == 0))),
+            take.eq(~there | (self.o.ready & ~rest.any())),
             queue.i.payload.eq(self.i.payload), queue.i.valid.eq(self.i.valid & (queue.o.valid | ~take)),
             self.i.ready.eq(queue.i.ready), queue.o.ready.eq(take),
             self.idle.eq(take & ~queue.o.valid & ~self.i.valid),
         ]
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += mask.eq(rest)
+        with m.If(take):  # no packet's part is empty
+            m.d.sync += there.eq(queue.o.valid | self.i.valid)
         with m.If(take & queue.o.valid):
             m.d.sync += [mask.eq(queue.o.payload.mask), block.eq(queue.o.payload.block)]
         with m.Elif(take & self.i.valid):

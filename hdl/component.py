@@ -24,10 +24,10 @@ def ram(shape: ShapeLike, depth: int, *, block: bool) -> "memory.Memory[Any, Any
                          src_loc_at=1)
 
 
-def later(m: Module, value: Value, cycles: int, name: str) -> Value:
-    """The value so many cycles later."""
+def later(m: Module, value: Value, cycles: int, name: str, *, reset_less: bool = False) -> Value:
+    """The value so many cycles later. Data beside a strobe can do without a reset: until the strobe comes, nobody looks."""
     for cycle in range(cycles):
-        held = Signal(value.shape(), name=f"{name}_{cycle}")
+        held = Signal(value.shape(), name=f"{name}_{cycle}", reset_less=reset_less)
         m.d.sync += held.eq(value)
         value = held
     return value

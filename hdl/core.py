@@ -88,21 +88,29 @@ class Core(Component):
         for bank in range(params.banks):
             wiring.connect(m, getattr(axons, f"o_{bank}"), getattr(issue, f"i_{bank}"))
             m.d.comb += getattr(synapses, f"word_{bank}").eq(getattr(issue, f"word_{bank}"))
-        step = later(m, issue.step.as_value(), synapses.latency, "step")
+        # What it asks for is decoded a cycle ahead, so that no logic lies before the strobes of thousands of registers. A `clear` goes the
+        # same way, behind the last sums; so does a reset.
+        step = Step(later(m, issue.step.as_value(), synapses.latency - 1, "step"))
+        forget = later(m, self.clear, synapses.latency - 1, "forget")
+        strobes = {name: Signal(name=name) for name in ("add", "swap", "load")}
+        clear_lanes = Signal(init=1)
+        m.d.sync += [*(strobe.eq(step == Step[name.upper()]) for name, strobe in strobes.items()),
+                     clear_lanes.eq(forget | ((step == Step.SWAP) & (params.folds == 1)))]
         fold = later(m, issue.fold, synapses.latency, "fold")
         m.d.comb += [
             issue.swap.eq(self.tick), issue.load.eq(drain.load), issue.load_fold.eq(drain.fold), drain.granted.eq(issue.granted),
             synapses.fire.eq(issue.fire), self.reads.eq(sum(issue.fire)),
-            lanes.step.eq(Step(step)), lanes.fold.eq(fold), lanes.sums.eq(synapses.sums), lanes.clear.eq(self.clear),
+            *(getattr(lanes, name).eq(strobe) for name, strobe in strobes.items()),
+            lanes.fold.eq(fold), lanes.sums.eq(synapses.sums), lanes.clear.eq(clear_lanes),
             lanes.index.eq(drain.index), drain.rows.eq(lanes.rows),
         ]
 
         # The drain to the neurons to the spikes.
         m.d.comb += [
-            drain.start.eq(self.tick), drain.loaded.eq(lanes.step == (Step.SWAP if params.folds == 1 else Step.LOAD)),
+            drain.start.eq(self.tick), drain.loaded.eq(strobes["swap" if params.folds == 1 else "load"]),
             drain.enable.eq(neurons.enable),
             neurons.valid.eq(drain.valid), neurons.number.eq(drain.number), neurons.sums.eq(drain.sums),
-            neurons.tick.eq(self.info), spikes.tick.eq(self.info), spikes.more.eq(~drain.idle | ~neurons.idle),
+            neurons.tick.eq(self.info), spikes.tick.eq(self.info), spikes.more.eq(drain.left | ~neurons.idle),
         ]
         if params.currents > 1:
             m.d.comb += neurons.second_sums.eq(drain.second_sums)

@@ -23,7 +23,7 @@ class Drain(Component):
 
     Members
     -------
-    start : in, 1 bit. A tick has ended.
+    start : in, 1 bit. A tick has ended; at the earliest two cycles after a write to CONTROL, which the idle of a core takes anyway.
     load, fold : out. Ask for a LOAD of this fold; held until
     granted : in, 1 bit. The LOAD was sent on its way.
     loaded : in, 1 bit. The lanes can be asked for rows from the next cycle on.
@@ -32,6 +32,7 @@ class Drain(Component):
     enable : in, 1 bit. Whoever takes the sums has room.
     valid, number, sums : out. A row of neurons, for one cycle: its number, and its joined sums.
     second_sums : out, where neurons may have two currents. The sums of the second, 0 in a core with one.
+    left : out, 1 bit. Rows are still to come, but for the cycle of ``start``. A register.
     idle : out, 1 bit. In the next cycle nothing is left to drain.
     free : out, 1 bit. In the next cycle the lanes may swap again: all rows have been asked for, the last ones may not have come yet.
     bus : :class:`AccessBus`, in. Serves CONTROL.
@@ -49,6 +50,7 @@ class Drain(Component):
     number: Signal
     sums: ArrayView
     second_sums: ArrayView
+    left: Signal
     idle: Signal
     free: Signal
     bus: AccessInterface
@@ -66,7 +68,7 @@ class Drain(Component):
             "index": Out(range(-(-params.lane_rows // 2))),
             "rows": In(data.ArrayLayout(data.ArrayLayout(signed(params.accumulator_bits), per_row), 2)),
             "enable": In(1), "valid": Out(1), "number": Out(bits_for(params.neuron_rows)),
-            "sums": sums, **second, "idle": Out(1), "free": Out(1), "bus": In(AccessBus())})
+            "sums": sums, **second, "left": Out(1), "idle": Out(1), "free": Out(1), "bus": In(AccessBus())})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -74,7 +76,7 @@ class Drain(Component):
         slices = Signal(range(params.max_slices + 1), init=1)
         groups = Signal(range(params.lane_rows + 1))
         folds = Signal(range(params.folds + 1))
-        chosen = self.bus.memory == Memory.CONTROL
+        chosen = self.bus.chosen[Memory.CONTROL]
         currents = Signal(range(max(params.currents, 1) + 1), init=1)
         registers = {Control.SLICES: slices, Control.GROUPS: groups, Control.FOLDS: folds, Control.CURRENTS: currents}
         m.d.sync += self.bus.value.eq(0)
@@ -88,9 +90,13 @@ class Drain(Component):
         slice_, group, number = Signal.like(slices), Signal.like(groups), Signal.like(self.number)
         row = Signal(range(2 * -(-params.lane_rows // 2)))  # of lanes
         asked, second, begins, busy, twice = Signal(), Signal(), Signal(), Signal(init=1), Signal()
-        m.d.comb += [begins.eq(self.start & (folds != 0) & (groups != 0)), self.index.eq(row[1:])]
-        m.d.sync += twice.eq(slices == 2)  # both slices are rows of one pair
-        whole = twice | (slice_ + 1 >= slices)  # the sum of the current at hand
+        # The last of each, for CONTROL does not change while anything is drained: so that no sum lies before a comparison.
+        some, last_slice, last_group, last_fold = Signal(), Signal.like(slices, init=0), Signal.like(groups), Signal.like(folds)
+        m.d.comb += [begins.eq(self.start & some), self.index.eq(row[1:])]
+        m.d.sync += [some.eq((folds != 0) & (groups != 0)), last_group.eq(groups - 1), last_fold.eq(folds - 1),
+                     last_slice.eq(Mux(slices[1:].any() & (slices != 2), slices - 1, 0)),
+                     twice.eq(slices == 2)]  # both slices are rows of one pair
+        whole = slice_ == last_slice  # the sum of the current at hand
         ended = whole if params.currents < 2 else whole & (second | (currents != 2))
         with m.FSM() as machine:
             with m.State("IDLE"):
@@ -111,9 +117,9 @@ class Drain(Component):
                     m.d.sync += second.eq(Mux(whole, ~ended, second))
                 with m.If(ended):
                     m.d.sync += [number.eq(number + 1), group.eq(group + 1)]
-                    with m.If(group + 1 >= groups):
+                    with m.If(group == last_group):
                         m.d.sync += [group.eq(0), self.fold.eq(self.fold + 1)]
-                        with m.If(self.fold + 1 >= folds):
+                        with m.If(self.fold == last_fold):
                             m.next = "IDLE"
                         with m.Elif(params.folds > 1):
                             m.next = "REQUEST"
@@ -127,6 +133,8 @@ class Drain(Component):
         margin = max(0, 3 - (1 + (params.banks - 1).bit_length()))
         m.d.comb += [self.free.eq(~(busy | begins | under_way[:margin].any())), self.idle.eq(self.free & ~under_way.any()),
                      self.number.eq(later(m, number, Lanes.ROW_LATENCY + 1, "number"))]
+        # A row that has just been asked for is under way then; so whether anything is left is known a cycle ahead.
+        m.d.sync += self.left.eq(busy | begins | under_way[:-1].any())
         self._join(m, steps[-1], twice, currents)
         return m
 
@@ -136,7 +144,7 @@ class Drain(Component):
         there, begin, second, ended, odd = step
         m.d.sync += self.valid.eq(ended)
         for column in range(self.params.neurons_per_cycle):
-            total = Signal(signed(self.params.sum_bits), name=f"joined_{column}")
+            total = Signal(signed(self.params.sum_bits), name=f"joined_{column}", reset_less=True)
             digits = self.rows[0][column], self.rows[1][column]
             # One adder: the higher digit or what has been joined so far, and a digit.
             higher = Mux(twice, digits[0], Mux(begin, 0, total))
@@ -145,7 +153,7 @@ class Drain(Component):
             if self.params.currents < 2:
                 m.d.comb += self.sums[column].eq(total)
                 continue
-            first = Signal.like(total, name=f"first_{column}")  # the sum of the first current, while the second is joined
+            first = Signal.like(total, name=f"first_{column}", reset_less=True)  # the sum of the first current, while the second is joined
             with m.If(there & second & begin):
                 m.d.sync += first.eq(total)
             m.d.comb += [self.sums[column].eq(Mux(currents == 2, first, total)),

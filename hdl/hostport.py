@@ -81,6 +81,7 @@ class HostPort(Component):
         self.clock, self.ticks, self.mark_due = Signal(32), Signal(16), Signal()
         self.phase, self.age, self.fresh = Signal.like(self.info.phase), Signal.like(self.info.age), Signal(init=1)
         self.opcode, self.last, self.left = Signal(4), Signal(), Signal(32)
+        self.none_left, self.one_left = Signal(), Signal()  # of `left`, so that no decision begins with a comparison of all its bits
         self.ahead = Signal(range(AHEAD + 1))  # packets sent for the tick that the TICK at hand begins
         self.access = struct_signal(struct(COMMANDS[Command.WRITE]))
         self.turn, self.overlapping = Signal(), Signal()  # of the running tick: its turn, and whether its TICK had ``overlap``
@@ -111,6 +112,15 @@ class HostPort(Component):
                 with m.State(state):
                     self._when_quiet(m, partial(do, m))
             m.d.comb += self.busy.eq(~machine.ongoing("PARSE") | self.i.valid | ~self.idle | self.mark_due | self.o.valid)
+        # What the port says is chosen without asking whether it says it, which is known late.
+        with m.If(self.mark_due):
+            self._word(m, Response.MARK, tick=self.ticks - 1, cycles=self.clock)
+        with m.Elif(machine.ongoing("FILL")):
+            self._word(m, Response.DATA)
+        with m.Elif(machine.ongoing("ECHO")):
+            self._word(m, Response.ECHO, payload=self.left, cycles=self.clock)
+        with m.Else():
+            self._word(m, Response.STATUS, faults=self.faults, tick=self.ticks)
         return m
 
     # Pieces that several states share.
@@ -122,18 +132,29 @@ class HostPort(Component):
         with m.Else():
             m.next = "PARSE"
 
-    def _say(self, m: Module, kind: Response, last: int = 0, **values: Value) -> Value:
-        """Offer a word to the host; returns whether it was taken."""
+    def _count(self, m: Module, count: Value) -> None:
+        """So many are left,"""
+        m.d.sync += [self.left.eq(count), self.none_left.eq(count == 0), self.one_left.eq(count == 1)]
+
+    def _count_down(self, m: Module) -> None:
+        """and now one less."""
+        m.d.sync += [self.left.eq(self.left - 1), self.none_left.eq(self.one_left), self.one_left.eq(self.left == 2)]
+
+    def _word(self, m: Module, kind: Response, **values: Value) -> None:
+        """What the port says when it next says something."""
         word = struct_signal(struct(RESPONSES[kind]), name=f"word_{kind.name.lower()}")
-        own = self.answers.own
         m.d.comb += [word.opcode.eq(kind), *(word[name].eq(value) for name, value in values.items()),
-                     own.valid.eq(1), own.payload.data.eq(word), own.payload.last.eq(last)]
-        return own.ready
+                     self.answers.own.payload.data.eq(word), self.answers.own.payload.last.eq(kind == Response.STATUS)]
+
+    def _say(self, m: Module) -> Value:
+        """Offer the state's word to the host; returns whether it was taken."""
+        m.d.comb += self.answers.own.valid.eq(1)
+        return self.answers.own.ready
 
     def _when_quiet(self, m: Module, then: Callable[[], None]) -> None:
         """Do it once the array is quiet and a MARK that was due has gone out."""
         with m.If(self.idle & self.mark_due):
-            taken = self._say(m, Response.MARK, tick=self.ticks - 1, cycles=self.clock)
+            taken = self._say(m)
             with m.If(taken):
                 m.d.sync += self.mark_due.eq(0)
         with m.Elif(self.idle):
@@ -155,7 +176,8 @@ class HostPort(Component):
                 with m.Case(Command.TICK):
                     tick = command[Command.TICK]
                     m.d.comb += take.eq(1)
-                    m.d.sync += [self.left.eq(tick.count), self.access.eq(self.i.payload.data)]
+                    self._count(m, tick.count)
+                    m.d.sync += self.access.eq(self.i.payload.data)
                     with m.If((tick.count != 0) & (tick.period < self.params.phases)):
                         m.next = "TICK"
                     with m.Else():
@@ -166,7 +188,8 @@ class HostPort(Component):
                 with m.Case(Command.READ):
                     read = command[Command.READ]
                     m.d.comb += take.eq(1)
-                    m.d.sync += [self.access.eq(read), self.left.eq(read.count)]
+                    self._count(m, read.count)
+                    m.d.sync += self.access.eq(read)
                     with m.If(~inside(self.params, read, single=True)):
                         m.d.comb += self.own_faults[Fault.TARGET].eq(1)
                         m.next = "FILL"
@@ -206,7 +229,8 @@ class HostPort(Component):
         take, last, write = self.i.ready, self.i.payload.last, self.command[Command.WRITE]
         place = struct_signal(address_layout())
         m.d.comb += [place.memory.eq(write.memory), place.address.eq(write.address)]
-        m.d.sync += [self.access.eq(write), self.left.eq(write.count)]
+        self._count(m, write.count)
+        m.d.sync += self.access.eq(write)
         with m.If(inside(self.params, write)):
             self._when_quiet(m, lambda: self._begin_write(m, place, write))
         with m.Else():
@@ -233,21 +257,22 @@ class HostPort(Component):
             with m.Else():
                 m.d.comb += take.eq(1)
             with m.If(take):
-                m.d.sync += self.left.eq(self.left - 1)
-                with m.If(last | (self.left == 1)):
-                    m.d.comb += self.own_faults[Fault.TRUNCATED].eq(self.left != 1)
+                self._count_down(m)
+                with m.If(last | self.one_left):
+                    m.d.comb += self.own_faults[Fault.TRUNCATED].eq(~self.one_left)
                     self._proceed(m, last)
 
     def _tick(self, m: Module) -> None:
         command = struct(COMMANDS[Command.TICK])(self.access.as_value())
-        over = self.left == 1
+        over = self.one_left
         # The first tick of a sample ends with nothing under way: until then cores drop what the sample before still sends.
         m.d.comb += self.overlap.eq(command.overlap & self.overlapping & ~self.fresh & ~self.mark_due)
 
         def advance() -> None:
+            self._count_down(m)
             m.d.comb += [self.tick.eq(1), self.info.end.eq(command.end & over), self.info.overlap.eq(command.overlap),
                          self.info.turn.eq(~self.turn)]
-            m.d.sync += [self.turn.eq(~self.turn), self.overlapping.eq(command.overlap), self.left.eq(self.left - 1),
+            m.d.sync += [self.turn.eq(~self.turn), self.overlapping.eq(command.overlap),
                          self.ticks.eq(self.ticks + 1), self.fresh.eq(self.info.end),
                          self.phase.eq(Mux(self.info.end | (self.phase >= command.period), 0, self.phase + 1))]
             with m.If(self.info.end):
@@ -285,12 +310,12 @@ class HostPort(Component):
 
     def _fill(self, m: Module) -> None:
         """Zeros in place of the entries of a core that does not exist."""
-        with m.If(self.left == 0):
+        with m.If(self.none_left):
             self._proceed(m, self.last)
         with m.Else():
-            taken = self._say(m, Response.DATA)
+            taken = self._say(m)
             with m.If(taken):
-                m.d.sync += self.left.eq(self.left - 1)
+                self._count_down(m)
 
     def _reset(self, m: Module) -> None:
         m.d.comb += self.clear.eq(1)
@@ -298,11 +323,11 @@ class HostPort(Component):
         self._proceed(m, self.last)
 
     def _echo(self, m: Module) -> None:
-        with m.If(self._say(m, Response.ECHO, payload=self.left, cycles=self.clock)):
+        with m.If(self._say(m)):
             self._proceed(m, self.last)
 
     def _finish(self, m: Module) -> None:
         with m.If(self.answers.settled):
-            taken = self._say(m, Response.STATUS, last=1, faults=self.faults, tick=self.ticks)
+            taken = self._say(m)
             with m.If(taken):
                 m.next = "PARSE"

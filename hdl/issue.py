@@ -106,7 +106,7 @@ class Issue(Component):
         depth = spec.sizes[0]
         m.submodules[f"{kind.name.lower()}_{bank}"] = table = ram(struct(spec.entry), depth, block=depth > 64)
         read, write = table.read_port(), table.write_port()
-        mine = (self.bus.memory == kind) & (self.bus.address >> index.bits == bank)
+        mine = self.bus.chosen[kind] & (self.bus.address >> index.bits == bank)
         shown = later(m, mine, 1, f"{kind.name.lower()}_shown_{bank}")
         value = Signal(spec.entry.bits, name=f"{kind.name.lower()}_value_{bank}")
         m.d.comb += [

@@ -32,15 +32,19 @@ class Lanes(Component):
 
     Members
     -------
-    step, fold : in. What to do with the ``sums`` of this cycle.
+    add, swap, load : in, 1 bit each. The :class:`Step` of this cycle; they reach every lane, so they should come from registers.
+    fold : in. Of the ``sums`` of this cycle, or to load.
     sums : in, array of signed sums a lane.
-    clear : in, 1 bit. Forget all sums.
+    clear : in, 1 bit. Forget all sums. With one fold, which is copied whole, it comes with each ``swap`` as well, and after a reset,
+        which accumulators do without.
     index : in. Pair of rows to show: rows ``2·index`` and ``2·index + 1`` of the drain register, which holds the fold from the cycle
         after LOAD on (with one fold: SWAP).
     rows : out, array of two rows of ``neurons_per_cycle`` signed sums. The pair asked for ``ROW_LATENCY`` cycles ago.
     """
 
-    step: "enum.EnumView[Step]"
+    add: Signal
+    swap: Signal
+    load: Signal
     fold: Signal
     sums: ArrayView
     clear: Signal
@@ -53,14 +57,14 @@ class Lanes(Component):
     def __init__(self, params: ArrayParams) -> None:
         self.params = params
         accumulator = signed(params.accumulator_bits)
-        super().__init__({"step": In(Step), "fold": In(bits_for(params.folds)),
+        super().__init__({"add": In(1), "swap": In(1), "load": In(1), "fold": In(bits_for(params.folds)),
                           "sums": In(data.ArrayLayout(sum_shape(params), params.lanes)), "clear": In(1),
                           "index": In(range(-(-params.lane_rows // 2))),
                           "rows": Out(data.ArrayLayout(data.ArrayLayout(accumulator, params.neurons_per_cycle), 2))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        drain = Signal(self.params.lanes * self.params.accumulator_bits)
+        drain = Signal(self.params.lanes * self.params.accumulator_bits, reset_less=True)
         if self.params.folds == 1:
             self._registers(m, drain)
         else:
@@ -76,20 +80,22 @@ class Lanes(Component):
         shown = []
         for number, first in enumerate(range(0, len(drain), 4 * width)):
             four = drain[first: first + 4 * width]
-            shown.append(Signal(width, name=f"four_{number}"))
+            shown.append(Signal(width, name=f"four_{number}", reset_less=True))
             with m.If(group == number):
                 m.d.sync += shown[-1].eq(four.word_select(quarter, width))
             with m.Else():
                 m.d.sync += shown[-1].eq(0)
-        m.d.sync += self.rows.as_value().eq(reduce(or_, shown))
+        rows = Signal(width, reset_less=True)
+        m.d.sync += rows.eq(reduce(or_, shown))
+        m.d.comb += self.rows.as_value().eq(rows)
 
     def _registers(self, m: Module, drain: Signal) -> None:
-        active = [Signal(signed(self.params.accumulator_bits), name=f"active_{lane}") for lane in range(self.params.lanes)]
-        with m.If(self.step == Step.ADD):
+        active = [Signal(signed(self.params.accumulator_bits), name=f"active_{lane}", reset_less=True) for lane in range(self.params.lanes)]
+        with m.If(self.add):
             m.d.sync += [total.eq(total + self.sums[lane]) for lane, total in enumerate(active)]
-        with m.If(self.step == Step.SWAP):
+        with m.If(self.swap):
             m.d.sync += drain.eq(Cat(active))
-        with m.If((self.step == Step.SWAP) | self.clear):
+        with m.If(self.clear):
             m.d.sync += [total.eq(0) for total in active]
 
     def _memory(self, m: Module, drain: Signal) -> None:
@@ -99,20 +105,19 @@ class Lanes(Component):
         read, write = store.read_port(domain="comb"), store.write_port()
         filled = Array([Signal(params.folds, name=f"filled_{copy}") for copy in range(2)])
         active = Signal()
-        loading = self.step == Step.LOAD
-        copy = Mux(loading, ~active, active)
+        copy = Mux(self.load, ~active, active)
         known = Signal()
         m.d.comb += [
             known.eq(filled[copy].bit_select(self.fold, 1)),
-            read.addr.eq(Cat(self.fold, copy)), write.addr.eq(read.addr), write.en.eq(self.step == Step.ADD),
+            read.addr.eq(Cat(self.fold, copy)), write.addr.eq(read.addr), write.en.eq(self.add),
         ]
         m.d.comb += [write.data[lane].eq(Mux(known, read.data[lane], 0) + self.sums[lane]) for lane in range(params.lanes)]
         with m.If(write.en):
             m.d.sync += filled[active].eq(filled[active] | (1 << self.fold))
-        with m.If(loading):
+        with m.If(self.load):
             m.d.sync += [drain.eq(Mux(known, read.data.as_value(), 0)),
                          filled[~active].eq(filled[~active] & ~(1 << self.fold))]
-        with m.If(self.step == Step.SWAP):
+        with m.If(self.swap):
             m.d.sync += active.eq(~active)
         with m.If(self.clear):
             m.d.sync += [filled[0].eq(0), filled[1].eq(0)]

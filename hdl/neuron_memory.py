@@ -79,7 +79,7 @@ class NeuronMemory(Component):
         m.d.sync += shown.eq(here)
         for kind in self.states + CONSTANTS:
             name = kind.name.lower()
-            chosen = self.bus.memory == kind
+            chosen = self.bus.chosen[kind]
             m.submodules[name] = store = ram(
                 self.shape(kind), self.params.neuron_rows, block=self.params.neuron_rows > SHALLOW)
             read, write = store.read_port(), store.write_port()
@@ -98,13 +98,10 @@ class NeuronMemory(Component):
         return m
 
     def _classes(self, m: Module) -> None:
-        """Small tables in LUT-RAM, one for each word, read in the cycle in which they are needed."""
+        """Small tables in LUT-RAM, one for each word, read in the cycle in which they are needed, and a second time for the bus."""
         part_field, index_field = self.specs[Memory.CLASSES].address
         index = self.bus.address[part_field.bits: part_field.bits + index_field.bits]
-        chosen = self.bus.memory == Memory.CLASSES
-        wanted = Signal()  # a row's class shows: the bus, which may still point here, has to wait
-        index_shown = Signal.like(index)
-        m.d.sync += [wanted.eq(self.at_neuron_class_valid), index_shown.eq(index)]
+        chosen = self.bus.chosen[Memory.CLASSES]
         for part, name in enumerate(self.words):
             word: StructView = getattr(self, name)
             mine = chosen & (self.bus.address[: part_field.bits] == part)
@@ -112,9 +109,8 @@ class NeuronMemory(Component):
             read, write = table.read_port(domain="comb"), table.write_port()
             m.d.comb += [read.addr.eq(self.neuron_class), word.eq(read.data),
                          write.addr.eq(index), write.data.eq(self.bus.data), write.en.eq(mine & self.bus.write)]
-            if self.column == 0:  # the bus reads this copy, a cycle late, as it does memories with a register
-                shown = later(m, mine, 1, f"shown_{part}")
-                with m.If(shown & ~wanted):
-                    m.d.comb += read.addr.eq(index_shown)
-                with m.If(shown):
-                    m.d.comb += self.bus.value.eq(read.data)
+            if self.column == 0:
+                bus_read = table.read_port()
+                m.d.comb += bus_read.addr.eq(index)
+                with m.If(later(m, mine, 1, f"shown_{part}")):
+                    m.d.comb += self.bus.value.eq(bus_read.data)

@@ -27,9 +27,9 @@ def gained(m: Module, value: Value, gain: Value, addend: Value, fraction: int, n
 
     Toward zero is the floor once a negative product has ``2**fraction - 1`` added; where gain makes it 0, the floor drops that too.
     """
-    product = later(m, value * Cat(gain, Const(0, 1)).as_signed(), 1, f"{name}_product")
-    added = later(m, Cat((value < 0).replicate(fraction), addend).as_signed(), 1, f"{name}_addend")
-    return later(m, product + added, 1, f"{name}_sum") >> fraction
+    product = later(m, value * Cat(gain, Const(0, 1)).as_signed(), 1, f"{name}_product", reset_less=True)
+    added = later(m, Cat((value < 0).replicate(fraction), addend).as_signed(), 1, f"{name}_addend", reset_less=True)
+    return later(m, product + added, 1, f"{name}_sum", reset_less=True) >> fraction
 
 
 def fits(value: Value, bits: int) -> Value:
@@ -117,14 +117,14 @@ class NeuronUnit(Component):
             forward(m, self.bus, store.bus)
             values.append(store.bus.value)
             overflows.append(self._column(m, column, store, valid, row))
-        inside = Signal(range(ROWS + 1))
+        inside, none = Signal(range(ROWS + 1)), Signal(init=1)  # `none`: nothing is inside
         left = (valid[-1] & ~queue.i.valid) + (self.o.valid & self.o.ready)
-        m.d.sync += inside.eq(inside + self.valid - left)
+        m.d.sync += [inside.eq(inside + self.valid - left), none.eq(~self.valid & (inside == left))]
         m.d.comb += [
             self.bus.value.eq(reduce(or_, values)), self.overflow.eq(Cat(overflows).any()),
             row.row.eq(number[-1]), row.due.eq(due[-1]), queue.i.valid.eq(valid[-1] & (row.spikes.any() | row.open.any())),
             # Rows may be on their way from the drain when `enable` falls, one for each cycle of its latency.
-            self.enable.eq(inside < ROWS - 1 - Drain.LATENCY), self.idle.eq((inside == 0) & ~self.valid),
+            self.enable.eq(inside < ROWS - 1 - Drain.LATENCY), self.idle.eq(none & ~self.valid),
         ]
         # Rows leave in their order, so that the queue's first is late if any in it is.
         inside_late = [there & (turn == self.tick.turn) for there, turn in zip(valid, due, strict=True)]
@@ -138,7 +138,7 @@ class NeuronUnit(Component):
         names = ("current", "second_current")[: self.params.currents]
 
         def hold(value: Value, cycles: int, name: str) -> Value:
-            return later(m, value, cycles, f"{name}_{column}")
+            return later(m, value, cycles, f"{name}_{column}", reset_less=True)  # `valid` goes along
 
         # Stage 1: the memories show. Stage 2: operands.
         fresh = self.info.fresh

@@ -1,7 +1,7 @@
 """A router of the mesh: single-flit packets, X before Y, multicast to a rectangle of cores."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.component import Component
@@ -80,35 +80,37 @@ class Router(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         requests: dict[str, list[tuple[str, Value, Value]]] = {name: [] for name in self.ports}
-        heads = {}
+        heads: dict[str, StructView] = {}
         busy: list[Value] = [Const(0, 1), Const(0, 1)]
         for source in self.ports:
-            m.submodules[f"queue_{source}"] = queue = Queue(flit_layout(self.params))
-            wiring.connect(m, wiring.flipped(getattr(self, f"i_{source}")), queue.i)
-            heads[source] = queue.o
+            # A flit's ways are found as it comes in, and wait with it.
+            i = getattr(self, f"i_{source}")
+            ways = self._ways(i.payload.target, source)
+            needed = Signal(len(ways), name=f"needed_{source}")
+            m.submodules[f"queue_{source}"] = queue = Queue(data.StructLayout({"flit": flit_layout(self.params), "ways": len(ways)}))
+            m.d.comb += [queue.i.payload.flit.eq(i.payload), queue.i.payload.ways.eq(Cat(ways.values())), queue.i.valid.eq(i.valid),
+                         i.ready.eq(queue.i.ready), needed.eq(queue.o.payload.ways)]
+            heads[source] = queue.o.payload.flit
             for turn in range(2):
                 count = Signal(range(queue.depth + 1), name=f"count_{source}_{turn}")
-                comes = queue.i.valid & (queue.i.payload.due == turn)
-                m.d.sync += count.eq(count + (comes & queue.i.ready) - (queue.o.valid & queue.o.ready & (queue.o.payload.due == turn)))
+                comes = queue.i.valid & (i.payload.due == turn)
+                m.d.sync += count.eq(count + (comes & queue.i.ready) - (queue.o.valid & queue.o.ready & (heads[source].due == turn)))
                 busy[turn] |= (count != 0) | comes
-            ways = self._ways(queue.o.payload.target, source)
             sent = Signal(len(ways), name=f"sent_{source}")
             taken = Signal(len(ways), name=f"taken_{source}")
-            needed = Signal(len(ways), name=f"needed_{source}")
-            m.d.comb += needed.eq(Cat(ways.values()))
             done = (needed & ~(sent | taken)) == 0
             m.d.comb += queue.o.ready.eq(done)
             with m.If(queue.o.valid):
                 m.d.sync += sent.eq(Mux(done, 0, sent | taken))
-            for i, name in enumerate(ways):
-                requests[name].append((source, queue.o.valid & needed[i] & ~sent[i], taken[i]))
+            for number, name in enumerate(ways):
+                requests[name].append((source, queue.o.valid & needed[number] & ~sent[number], taken[number]))
         for name, asking in requests.items():
             self._arbitrate(m, name, asking, heads)
         m.d.sync += self.busy.eq(Cat(busy))
         return m
 
     def _arbitrate(self, m: Module, name: str, asking: list[tuple[str, Value, Value]],
-                   heads: dict[str, stream.Interface]) -> None:
+                   heads: dict[str, StructView]) -> None:
         """Give the output to one of the inputs that ask; the one served last comes last next time."""
         output = getattr(self, f"o_{name}")
         if not asking:
@@ -116,7 +118,7 @@ class Router(Component):
             return
         if len(asking) == 1:
             ((source, request, taken),) = asking
-            m.d.comb += [output.valid.eq(request), output.payload.eq(heads[source].payload), taken.eq(request & output.ready)]
+            m.d.comb += [output.valid.eq(request), output.payload.eq(heads[source]), taken.eq(request & output.ready)]
             return
         last = Signal(range(len(asking)), name=f"last_{name}")
         chosen = Signal(range(len(asking)), name=f"chosen_{name}")
@@ -137,6 +139,6 @@ class Router(Component):
         with m.Switch(chosen):
             for i, (source, request, taken) in enumerate(asking):
                 with m.Case(i):
-                    m.d.comb += [output.payload.eq(heads[source].payload), taken.eq(request & output.ready)]
+                    m.d.comb += [output.payload.eq(heads[source]), taken.eq(request & output.ready)]
         with m.If(output.valid & output.ready):
             m.d.sync += last.eq(chosen)

@@ -28,10 +28,10 @@ from spikeloom.params import ArrayParams
 class SpikeUnit(Component):
     """Sends every row to each destination of its list: spikes in one packet, or potentials in one packet a bit plane.
 
-    A packet a cycle: the list of the next row is looked up, and its first destination, while the row before is sent. A packet
-    that would be empty is not sent, but costs its cycle. Packets for the host are joined, and so are those for cores that are not
-    due in the next tick: as long as ``more`` rows may come, one of each kind is kept back, and what follows on the same way for
-    the same block goes with it.
+    A packet a cycle: the list of the next row is looked up, and its first destination, while the row before is sent. A packet that
+    would be empty is not sent, but costs its cycle, as it waits for those before it. Packets for the host are joined, and so are those
+    for cores that are not due in the next tick: as long as ``more`` rows may come, one of each kind is kept back, and what follows on
+    the same way for the same block goes with it.
 
     Members
     -------
@@ -66,27 +66,32 @@ class SpikeUnit(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        next_row, row = struct_signal(row_layout(self.params)), struct_signal(row_layout(self.params))
+        next_row, row = (struct_signal(row_layout(self.params), name=name, reset_less=True) for name in ("next_row", "row"))
         waiting, active = Signal(), Signal()  # whether there is a next row, and one that is being sent
         take, done, ended = Signal(), Signal(), Signal()
         index, following = Signal(range(self.params.destinations)), Signal(range(self.params.destinations))
-        fanout = self._table(m, Memory.FANOUT, self.i.payload.row, self.i.valid, self.i.ready)
-        entry = self._table(m, Memory.DESTINATIONS, following, active | waiting)
+        fanout = self._table(m, Memory.FANOUT, Mux(self.i.valid, self.i.payload.row, self.bus.address), self.i.ready)
+        entry = self._table(m, Memory.DESTINATIONS, following)
         plane = Signal.like(entry.planes)
         m.submodules.packets = packets = Queue(self.packet, 2)  # which parts the paths in front of it and behind
-        wanted, taken = self._packet(m, row, entry, plane, packets.i.payload), Signal()
+        wanted, taken = self._packet(m, row, entry, plane, packets.i.payload), packets.i.ready
+        # Whether this plane is the last one: of the first plane its entry tells, of the others a register.
+        first, last_plane = Signal(init=1), Signal()
+        last = Mux(first, ~entry.planes[1:].any(), last_plane)
         kept = self._send(m, packets.o, self.more | waiting | active)
 
         m.d.comb += [
-            packets.i.valid.eq(active & wanted), taken.eq(~wanted | packets.i.ready),
-            done.eq(active & taken & (plane + 1 >= entry.planes)), ended.eq(done & entry.last),
+            packets.i.valid.eq(active & wanted),
+            # Nothing here asks what is in the packet, which is known late.
+            done.eq(active & taken & last), ended.eq(done & entry.last),
             take.eq(waiting & fanout.valid & (~active | ended)),
             self.i.ready.eq(~waiting | take | ~fanout.valid),
-            following.eq(Mux(take, fanout.start, index + done)),
+            # The bus has the table while nothing is sent; what is known last comes last.
+            following.eq(Mux(take, fanout.start, Mux(done, index + 1, Mux(active | waiting, index, self.bus.address)))),
         ]
         m.d.sync += index.eq(following)
         with m.If(active & taken):
-            m.d.sync += plane.eq(Mux(done, 0, plane + 1))
+            m.d.sync += [plane.eq(Mux(done, 0, plane + 1)), first.eq(done), last_plane.eq(plane + 2 >= entry.planes)]
         with m.If(self.i.ready):
             m.d.sync += [waiting.eq(self.i.valid), next_row.eq(self.i.payload)]
         with m.If(take):
@@ -100,13 +105,13 @@ class SpikeUnit(Component):
                      self.fault.eq(active & wanted & ~entry.host & (entry.delay == 0) & self.tick.overlap)]
         return m
 
-    def _table(self, m: Module, kind: Memory, address: Signal, valid: Value, enable: Value | int = 1) -> StructView:
-        """A memory, read at ``address`` while ``valid``, else by the bus; returns the entry, shown a cycle later."""
+    def _table(self, m: Module, kind: Memory, address: Value, enable: Value | int = 1) -> StructView:
+        """A memory, read at ``address``, which is the bus's while nothing else is to be read; returns the entry, shown a cycle later."""
         spec = memory_specs(self.params)[kind]
         m.submodules[kind.name.lower()] = store = ram(struct(spec.entry), spec.span, block=spec.span > 2 * SHALLOW)
         read, write = store.read_port(), store.write_port()
-        chosen = self.bus.memory == kind
-        m.d.comb += [read.addr.eq(Mux(valid, address, self.bus.address)), read.en.eq(enable), write.addr.eq(self.bus.address),
+        chosen = self.bus.chosen[kind]
+        m.d.comb += [read.addr.eq(address), read.en.eq(enable), write.addr.eq(self.bus.address),
                      write.data.eq(self.bus.data), write.en.eq(chosen & self.bus.write)]
         with m.If(chosen):
             m.d.comb += self.bus.value.eq(read.data)
@@ -144,7 +149,7 @@ class SpikeUnit(Component):
         for number, (name, mine) in enumerate(kinds.items(), 1):
             # What is on another way, or for another block, or of another tick, drives out what is kept. A neuron that spikes twice is
             # sent twice.
-            keep, valid = struct_signal(self.packet, name=f"kept_{name}"), Signal(name=f"kept_{name}_valid")
+            keep, valid = struct_signal(self.packet, name=f"kept_{name}", reset_less=True), Signal(name=f"kept_{name}_valid")
             same, leaves = Signal(name=f"same_{name}"), Signal(name=f"leaves_{name}")
             comes = packets.valid & mine
             other = [keep.spikes.block != head.spikes.block, (keep.spikes.mask & head.spikes.mask) != 0, keep.due != head.due]
@@ -164,8 +169,9 @@ class SpikeUnit(Component):
         waiting, before = Signal(), Signal.like(chosen)
         wants = Cat(want for want, _ in offers)
         sent = self.packet(reduce(or_, [payload & chosen[number].replicate(len(payload)) for number, (_, payload) in enumerate(offers)]))
+        first = Cat(want & ~wants[:number].any() for number, want in enumerate(wants))
         m.d.comb += [
-            chosen.eq(Mux(waiting, before, wants & (~wants + 1))), packets.ready.eq(Cat(accepts[0] & chosen[0], *accepts[1:]).any()),
+            chosen.eq(Mux(waiting, before, first)), packets.ready.eq(Cat(accepts[0] & chosen[0], *accepts[1:]).any()),
             self.o.valid.eq(chosen.any()), self.o.payload.kind.eq(Kind.SPIKES), self.o.payload.due.eq(sent.due),
             self.o.payload.payload.eq(sent.spikes), self.o.payload.target.eq(sent.target),
         ]

@@ -54,7 +54,7 @@ class Synapses(Component):
         chunk_bits = params.chunk_lanes * params.weight_bits
         address = memory_specs(params)[Memory.SYNAPSES].address
         parts = data.StructLayout({field.name: field.bits for field in address})(self.bus.address[: address.bits])
-        chosen = self.bus.memory == Memory.SYNAPSES
+        chosen = self.bus.chosen[Memory.SYNAPSES]
 
         fire = Signal(params.banks)
         m.d.comb += fire.eq(self.fire)

@@ -11,7 +11,7 @@ import pytest
 from spikeloom.fields import Words
 from spikeloom.host.driver import Driver
 from spikeloom.host.encode import clear_words
-from spikeloom.host.estimates.cycles import READ, READ_ENTRY
+from spikeloom.host.estimates.cycle_windows import READ, READ_ENTRY
 from spikeloom.host.port import RESET_ARRAY
 from spikeloom.image import Image
 from spikeloom.memories import Control, Memory, memory_specs
@@ -23,6 +23,7 @@ from spikeloom.sim.cosim import open_cocotb
 from spikeloom.sim.golden import GoldenMachine
 from spikeloom.sim.verify import check_case, first_difference
 from tests.arrays import SQUARE, TINY, TWIN, answers, everything, packet, sound_case, word
+from tests.images import Neuron, lone
 
 #: Cycles of a tick in which nothing happens, and of the boundary between two busy ticks: what this gateware takes. A change for the
 #: better is welcome, and goes here.
@@ -165,6 +166,19 @@ def test_a_read_costs_a_cycle_an_entry(params: ArrayParams, hops: int) -> None:
             for count in (1, 2, 100):
                 spent = cycles_of(transport, word(Command.READ, memory=int(memory), count=count, **place)) - nothing
                 assert spent == READ + 2 * hops + READ_ENTRY * count, f"{memory.name}, {count} entries"
+
+
+@pytest.mark.parametrize("banks", [1, 4, 8])
+def test_a_reset_forgets_sums_that_have_not_come_to_the_lanes(banks: int) -> None:
+    """The more banks, the longer the way through the adders."""
+    params = ArrayParams(lanes=8, banks=banks, words=32, block=8)
+    with Driver(CompiledTransport(params, limit=100_000)) as driver:
+        transport = blank(driver)
+        driver.load(lone(params, [[5]], [Neuron(beta=1 << params.gain_bits, bias=3, spiking=0)]))
+        read = word(Command.READ, memory=int(Memory.MEMBRANE), address=0, count=1)
+        for spikes in range(1, 5):
+            sent = packet(*[word(Command.SPIKES, mask=1)] * spikes, word(Command.RESET), word(Command.TICK, count=1), read)
+            assert [fields["data"] for kind, fields in answers(transport.exchange(sent)) if kind == Response.DATA] == [3], spikes
 
 
 def blank(driver: Driver) -> CompiledTransport:

@@ -34,7 +34,8 @@ def owner(unit: AccessUnit) -> Process:
     async def run(ctx: Any) -> None:
         since, bus = SYNAPSE_CYCLES, unit.bus
         while True:
-            _, _, memory, address, read = await ctx.tick().sample(bus.memory, bus.address, bus.read)
+            _, _, chosen, address, read = await ctx.tick().sample(bus.chosen, bus.address, bus.read)
+            memory = chosen.bit_length() - 1
             since = 1 if read else since + 1
             late = memory == Memory.SYNAPSES and since < SYNAPSE_CYCLES
             ctx.set(bus.value, stored(memory, address) if stored(memory, address) and not late else 0xBADBADBAD)

@@ -84,6 +84,11 @@ def test_accumulators_swap_and_drain(folds: int) -> None:
     lanes = Lanes(params)
     met = Counter[str]()
 
+    def take(ctx: Any, step: Step) -> None:
+        for each in ("add", "swap", "load"):
+            ctx.set(getattr(lanes, each), step is Step[each.upper()])
+        ctx.set(lanes.clear, step is Step.SWAP and folds == 1)
+
     async def run(ctx: Any) -> None:
         active = [[0] * 6 for _ in range(folds)]
         shadow: list[list[int]] = []
@@ -95,7 +100,7 @@ def test_accumulators_swap_and_drain(folds: int) -> None:
             wanted = due.pop(0)
             if wanted is not None:
                 assert [ctx.get(lanes.rows[row][i]) for row in range(2) for i in range(2)][: len(wanted)] == wanted
-            ctx.set(lanes.step, Step.IDLE)
+            take(ctx, Step.IDLE)
             index = rng.randrange(2)  # of two pairs, the second of which has one row only
             ctx.set(lanes.index, index)
             due.append(drained[4 * index: 4 * index + 4] if drained else None)
@@ -104,12 +109,12 @@ def test_accumulators_swap_and_drain(folds: int) -> None:
             done = not drained or asked > params.lane_rows
             if loads and done and chosen < 0.4:
                 fold = loads.pop(0)
-                ctx.set(lanes.step, Step.LOAD)
+                take(ctx, Step.LOAD)
                 ctx.set(lanes.fold, fold)
                 drained, asked = shadow[fold], 0
                 met["load"] += 1
             elif not loads and done and chosen < 0.1:
-                ctx.set(lanes.step, Step.SWAP)
+                take(ctx, Step.SWAP)
                 shadow, active = active, [[0] * 6 for _ in range(folds)]
                 met["swap"] += 1
                 if folds == 1:
@@ -119,7 +124,7 @@ def test_accumulators_swap_and_drain(folds: int) -> None:
             elif chosen < 0.8:
                 fold = rng.randrange(folds)
                 sums = [rng.randrange(-8, 7) for _ in range(6)]
-                ctx.set(lanes.step, Step.ADD)
+                take(ctx, Step.ADD)
                 ctx.set(lanes.fold, fold)
                 for lane, value in enumerate(sums):
                     ctx.set(lanes.sums[lane], value)
@@ -212,6 +217,7 @@ def test_a_row_of_one_or_two_slices_takes_a_cycle(slices: int, cycles: int) -> N
         for control, value in ((Control.SLICES, slices), (Control.GROUPS, 3), (Control.FOLDS, 1)):
             await write(ctx, drain.bus, Memory.CONTROL, control, value)
         ctx.set(drain.enable, 1)
+        await ctx.tick()
         ctx.set(drain.start, 1)
         await ctx.tick()
         ctx.set(drain.start, 0)

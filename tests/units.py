@@ -126,23 +126,23 @@ async def settle(ctx: Any, signal: Any, cycles: int = 2000) -> None:
 
 async def write(ctx: Any, bus: Any, memory: Memory, address: int, data: int) -> None:
     """Write an entry over an access bus."""
-    ctx.set(bus.memory, int(memory))
+    ctx.set(bus.chosen, 1 << memory)
     ctx.set(bus.address, address)
     ctx.set(bus.data, data)
     ctx.set(bus.write, 1)
     await ctx.tick()
     ctx.set(bus.write, 0)
-    ctx.set(bus.memory, 15)
+    ctx.set(bus.chosen, 0)
 
 
 async def read(ctx: Any, bus: Any, memory: Memory, address: int, cycles: int = 8) -> int:
     """Read an entry over an access bus."""
-    ctx.set(bus.memory, int(memory))
+    ctx.set(bus.chosen, 1 << memory)
     ctx.set(bus.address, address)
     ctx.set(bus.read, 1)
     await ctx.tick()
     ctx.set(bus.read, 0)
     await ctx.tick().repeat(cycles)
     value = int(ctx.get(bus.value))
-    ctx.set(bus.memory, 15)
+    ctx.set(bus.chosen, 0)
     return value

@@ -14,7 +14,7 @@ from spikeloom.image import Image
 
 #: Cycles that the gateware takes, as the equations name them. ``tests/test_rtl.py`` pins the first and those of READ.
 EMPTY, WRITE_BACK, TO_SEND, DELAYED, QUIET = 2, 6, 2, 0, 2
-READ, READ_ENTRY = 8, 1
+READ, READ_ENTRY = 10, 1
 #: Cycles from the request for the last row to its sum.
 TO_JOIN = 3
 #: Words of the host that go ahead of their tick.
