@@ -1,5 +1,8 @@
 """The memories of one column of neurons: state, constants and classes."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -77,6 +80,7 @@ class NeuronMemory(Component):
         m.d.comb += [bus_row.eq(self.bus.address >> column_field.bits),
                      here.eq(self.bus.address[: column_field.bits] == self.column)]
         m.d.sync += shown.eq(here)
+        values: list[Value] = []  # with one memory chosen at most, OR joins them in fewer LUTs than a choice
         for kind in self.states + CONSTANTS:
             name = kind.name.lower()
             chosen = self.bus.chosen[kind]
@@ -92,13 +96,14 @@ class NeuronMemory(Component):
             if kind in self.states:
                 with m.If(getattr(self, f"write_{name}")):
                     m.d.comb += [write.addr.eq(self.write_row), write.data.eq(getattr(self, f"new_{name}")), write.en.eq(1)]
-            with m.If(chosen & shown):
-                m.d.comb += self.bus.value.eq(entry.as_unsigned())
-        self._classes(m)
+            values.append(entry.as_unsigned() & (chosen & shown).replicate(len(entry)))
+        m.d.comb += self.bus.value.eq(reduce(or_, [*values, *self._classes(m)]))
         return m
 
-    def _classes(self, m: Module) -> None:
-        """Small tables in LUT-RAM, one for each word, read in the cycle in which they are needed, and a second time for the bus."""
+    def _classes(self, m: Module) -> list[Value]:
+        """Small tables in LUT-RAM, one for each word, read in the cycle in which they are needed, and a second time for the bus; returns
+        what the bus reads."""
+        values = []
         part_field, index_field = self.specs[Memory.CLASSES].address
         index = self.bus.address[part_field.bits: part_field.bits + index_field.bits]
         chosen = self.bus.chosen[Memory.CLASSES]
@@ -112,5 +117,6 @@ class NeuronMemory(Component):
             if self.column == 0:
                 bus_read = table.read_port()
                 m.d.comb += bus_read.addr.eq(index)
-                with m.If(later(m, mine, 1, f"shown_{part}")):
-                    m.d.comb += self.bus.value.eq(bus_read.data)
+                data = bus_read.data.as_value()
+                values.append(data & later(m, mine, 1, f"shown_{part}").replicate(len(data)))
+        return values

@@ -138,7 +138,8 @@ class NeuronUnit(Component):
         names = ("current", "second_current")[: self.params.currents]
 
         def hold(value: Value, cycles: int, name: str) -> Value:
-            return later(m, value, cycles, f"{name}_{column}", reset_less=True)  # `valid` goes along
+            # `valid` goes along. Where a value waits for longer, the reset keeps it in flip-flops, of which there are more than LUTs.
+            return later(m, value, cycles, f"{name}_{column}", reset_less=cycles < 3)
 
         # Stage 1: the memories show. Stage 2: operands.
         fresh = self.info.fresh
