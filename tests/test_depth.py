@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -92,3 +94,19 @@ def test_a_loop_is_refused(depth: ModuleType) -> None:
     cells = {"a": flip_flop(11, 10), "x": cell("LUT2", I0=10, I1=12, O=11), "y": cell("LUT1", I0=11, O=12)}
     with pytest.raises(SystemExit, match="Combinational loop"):
         report(depth, cells, {"a": [10]})
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_paths_of_a_core_are_no_longer_than_the_docs_say() -> None:
+    """docs/performance.md, section Clock: with room for what an unrelated change moves in the mapping."""
+    done = subprocess.run([sys.executable, "benchmarks/depth.py", "--json"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    print(f"{found['slow']} of {found['end_points']} end points too slow, {found['beyond_rule']} beyond the rule, worst {found['worst_ns']} ns")
+    assert found["end_points"] > 20_000
+    assert found["slow"] <= 1_050
+    assert found["beyond_rule"] <= 2_700
+    assert found["worst_ns"] <= 9.7
+    # Registers drive the strobes: no LUT stands between one and thousands of loads.
+    assert all(net["driver"].startswith("FD") for net in found["fan_outs"] if net["loads"] > 600)
