@@ -18,7 +18,7 @@ from spikeloom.hdl.spikes import SpikeUnit
 from spikeloom.hdl.synapses import Synapses
 from spikeloom.memories import Control, Memory, controls, destination_record, memory_specs, synapse_chunk
 from spikeloom.params import ArrayParams
-from tests.units import Taker, packed, read, send, settle, simulate, write
+from tests.units import Taker, packed, read, send, settle, simulate, watch, write
 
 PARAMS = ArrayParams(lanes=8, banks=2, words=8, block=8, delays=4, delay_depth=4, destinations=32, state_bits=16, classes=4,
                      accumulator_bits=10, weight_bits=3)
@@ -206,13 +206,6 @@ def test_a_row_of_one_or_two_slices_takes_a_cycle(slices: int, cycles: int) -> N
     drain = Drain(params)
     at: list[int] = []
 
-    async def watch(ctx: Any) -> None:
-        cycle = 0
-        while True:
-            _, _, valid = await ctx.tick().sample(drain.valid)
-            at.extend([cycle] * valid)
-            cycle += 1
-
     async def run(ctx: Any) -> None:
         for control, value in ((Control.SLICES, slices), (Control.GROUPS, 3), (Control.FOLDS, 1)):
             await write(ctx, drain.bus, Memory.CONTROL, control, value)
@@ -226,7 +219,7 @@ def test_a_row_of_one_or_two_slices_takes_a_cycle(slices: int, cycles: int) -> N
         await settle(ctx, drain.idle)
         await ctx.tick()
 
-    simulate(drain, run, background=[watch])
+    simulate(drain, run, background=[watch(drain.valid, at)])
     assert [at[1] - at[0], at[2] - at[1]] == [cycles, cycles]
 
 

@@ -14,7 +14,7 @@ from spikeloom.hdl.neurons import ROWS, NeuronUnit
 from spikeloom.hdl.queue import Queue
 from spikeloom.memories import Memory, class_records, memory_specs, state_memories
 from spikeloom.params import ArrayParams
-from tests.units import Taker, read, settle, simulate, write
+from tests.units import Taker, read, settle, simulate, watch, write
 
 PARAMS = ArrayParams(lanes=8, banks=2, words=8, block=8, delays=4, delay_depth=4, destinations=32, state_bits=16, classes=4,
                      accumulator_bits=10, weight_bits=3)
@@ -155,13 +155,6 @@ def test_neurons_answer_after_their_latency_and_take_a_row_a_cycle() -> None:
     taker = Taker(unit.o, random.Random(1))
     began: list[int] = []
 
-    async def watch(ctx: Any) -> None:
-        cycle = 0
-        while True:
-            _, _, valid = await ctx.tick().sample(unit.valid)
-            began.extend([cycle] * valid)
-            cycle += 1
-
     async def run(ctx: Any) -> None:
         await load_neurons(ctx, unit, model)
         ctx.set(unit.tick, {"phase": 0, "age": 0, "end": 0, "fresh": 1, "overlap": 0, "turn": 0})
@@ -173,7 +166,7 @@ def test_neurons_answer_after_their_latency_and_take_a_row_a_cycle() -> None:
         ctx.set(unit.valid, 0)
         await settle(ctx, unit.idle)
 
-    simulate(unit, run, background=[taker.run, watch])
+    simulate(unit, run, background=[taker.run, watch(unit.valid, began)])
     cycles = [at for at, _ in taker.found]
     assert cycles == [at + NeuronUnit.LATENCY + Queue.LATENCY for at in began] == list(range(cycles[0], cycles[0] + 4))
 

@@ -115,6 +115,17 @@ class Taker:
             cycle += 1
 
 
+def watch(signal: Any, found: list[int]) -> Process:
+    """A background process that notes the cycles in which a signal is 1."""
+    async def run(ctx: Any) -> None:
+        cycle = 0
+        while True:
+            _, _, value = await ctx.tick().sample(signal)
+            found.extend([cycle] * value)
+            cycle += 1
+    return run
+
+
 async def settle(ctx: Any, signal: Any, cycles: int = 2000) -> None:
     """Wait for a signal to be 1 at a clock edge."""
     for _ in range(cycles):

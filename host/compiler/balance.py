@@ -88,7 +88,7 @@ class _Table:
         """A bank for each neuron, (neurons,): the best of the patterns i + s · ⌊i / w⌋ modulo the banks."""
         spikes = self._activity[name][self._chosen]
         size, banks = spikes.shape[2], len(self.counts)
-        shown = spikes[:, :, :].reshape(-1, size).astype(np.float32)
+        shown = spikes.reshape(-1, size).astype(np.float32)
         shown = shown[shown.any(axis=1)]
         number, best = np.arange(size), (np.inf, np.zeros(size, np.int64))
         for width in range(2, min(size, 2 * int(np.sqrt(size)) + 1)):

@@ -114,12 +114,15 @@ def fit(network: Network, quantised: QuantNetwork, params: ArrayParams, *, board
     _check_record(record)
     split = split_fan_in(quantised, params)
     known = {} if sample is None else sample.inputs | sample.activity
+    least = _schedule(split, params)
     if objective == "speed":
         try:
-            return _placed(network, split, _schedule(split, params, slack=True), params, board, record, objective, known)
+            loose = _schedule(split, params, slack=True)
+            if loose != least:
+                return _placed(network, split, loose, params, board, record, objective, known)
         except CompileError:  # with longer delays more packets wait, and neurons start later: there may be no room for that
             pass
-    return _placed(network, split, _schedule(split, params), params, board, record, objective, known)
+    return _placed(network, split, least, params, board, record, objective, known)
 
 
 def _placed(network: Network, split: QuantNetwork, schedule: Schedule, params: ArrayParams, board: str | None, record: str,

@@ -23,7 +23,8 @@ def describe(network: Network, placement: Placement, image: Image, board: str | 
 
     Keys: ``board``, ``params``, ``nodes`` (of the imported file), ``populations``, ``cores``, ``room`` (of one core), ``array``
     (used and available), ``hops`` (packets × hops if every neuron row and input sends once), ``placement`` (how it was made),
-    ``ticks_per_step``, ``slowed`` (why, or empty), ``depth``. :func:`spikeloom.host.compiler.compile.compile` adds ``array_name`` and
+    ``ticks_per_step``, ``slowed`` (why, or empty), ``depth``, ``overlaps`` (whether ticks do).
+    :func:`spikeloom.host.compiler.compile.compile` adds ``array_name`` and
     ``passed_over`` (arrays of the board that were too small, and why).
     """
     params, schedule = image.params, placement.netlist.schedule
@@ -37,6 +38,7 @@ def describe(network: Network, placement: Placement, image: Image, board: str | 
         "cores": cores, "room": _room(params), "array": _totals(params, cores),
         "hops": placement.hops, "placement": placement.strategy.describe(),
         "ticks_per_step": schedule.ticks_per_step, "slowed": schedule.reason, "depth": image.depth,
+        "overlaps": image.overlaps,
     }
 
 
@@ -138,7 +140,7 @@ class CompileReport:
             name += f", array {data['array_name']}"
         return (f"{data['array']['neurons']} neurons and {data['synapses']} synapses on {name}: {params['columns']} × "
                 f"{params['rows']} cores, {params['lanes']} lanes × {params['folds']} folds; {data['ticks_per_step']} tick(s) a "
-                f"step, outputs {data['depth']} tick(s) behind")
+                f"step, outputs {data['depth']} tick(s) behind" + (", ticks overlap" if data.get("overlaps") and data["depth"] else ""))
 
     def _shares(self) -> list[str]:
         shares = [(name, value) for name, value in self.data["array"].items() if isinstance(value, list)]

@@ -13,7 +13,7 @@ from spikeloom.host.estimates.cycle_tables import CoreTables, Destination
 from spikeloom.image import Image
 
 #: Cycles that the gateware takes, as the equations name them. ``tests/test_rtl.py`` pins the first and those of READ.
-EMPTY, WRITE_BACK, TO_SEND, DELAYED, QUIET = 2, 6, 2, 0, 2
+EMPTY, WRITE_BACK, TO_SEND, QUIET = 2, 6, 2, 2
 READ, READ_ENTRY = 10, 1
 #: Cycles from the request for the last row to its sum.
 TO_JOIN = 3
@@ -68,7 +68,7 @@ class Window:
         array.waiting.append([])
         turn: Counter[int] = Counter()
         for core, block, mask in due:
-            self.packets.append((DELAYED + turn[core], core, block, mask))
+            self.packets.append((turn[core], core, block, mask))
             turn[core] += 1
         if tick is not None:
             outs: list[int] = []
