@@ -75,13 +75,11 @@ def digits() -> Iterator[Work]:
 
 
 def netx(count: int = 20, objective: Objective = "cores") -> Iterator[Work]:
-    """The NetX network 784-128-64-10 on pynq_z2, T = 20, MNIST test images; for speed, its ticks overlap, and only outputs are
-    recorded."""
+    """The NetX network 784-128-64-10 on pynq_z2, T = 20, MNIST test images; for speed, its ticks overlap."""
     from spikeloom.host.importers.netx import from_netx
     from spikeloom.host.importers.netx_input import integrate_and_fire
     pixels = np.frombuffer(gzip.decompress((DATA / "mnist" / "t10k-images-idx3-ubyte.gz").read_bytes()), np.uint8, offset=16)
-    image = compile(from_netx(DATA / "netx" / "mnist_784-128-64-10.net"), board="pynq_z2", objective=objective,
-                    record="all" if objective == "cores" else "outputs")
+    image = compile(from_netx(DATA / "netx" / "mnist_784-128-64-10.net"), board="pynq_z2", objective=objective)
     yield image, integrate_and_fire(pixels.reshape(-1, 784)[:count], 20, 255), "end"
 
 

@@ -111,6 +111,7 @@ class Core(Component):
             drain.enable.eq(neurons.enable),
             neurons.valid.eq(drain.valid), neurons.number.eq(drain.number), neurons.sums.eq(drain.sums),
             neurons.tick.eq(self.info), spikes.tick.eq(self.info), spikes.more.eq(drain.left | ~neurons.idle),
+            spikes.more_late.eq(neurons.late),
         ]
         if params.currents > 1:
             m.d.comb += neurons.second_sums.eq(drain.second_sums)

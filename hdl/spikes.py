@@ -38,7 +38,7 @@ class SpikeUnit(Component):
     i : stream of :func:`row_layout`, in.
     o : stream of flits, out.
     tick : :func:`tick_layout`, in. About the tick that ended last; if it has ``end``, rows are sent to the host only.
-    more : in, 1 bit. Rows of this tick are still to come.
+    more, more_late : in, 1 bit each. Rows are still to come; some of them are due in the running tick.
     idle : out, 1 bit. Nothing is inside.
     late : out, 1 bit. Something is inside that is due in the running tick.
     fault : out, 1 bit. A packet is made without delay in ticks that overlap: it may come a tick too late.
@@ -49,6 +49,7 @@ class SpikeUnit(Component):
     o: stream.Interface
     tick: StructView
     more: Signal
+    more_late: Signal
     idle: Signal
     late: Signal
     fault: Signal
@@ -60,8 +61,8 @@ class SpikeUnit(Component):
     def __init__(self, params: ArrayParams) -> None:
         self.params = params
         super().__init__({"i": In(stream.Signature(row_layout(params))), "o": Out(stream.Signature(flit_layout(params))),
-                          "tick": In(tick_layout(params)), "more": In(1), "idle": Out(1), "late": Out(1), "fault": Out(1),
-                          "bus": In(AccessBus())})
+                          "tick": In(tick_layout(params)), "more": In(1), "more_late": In(1), "idle": Out(1), "late": Out(1),
+                          "fault": Out(1), "bus": In(AccessBus())})
         self.packet = data.StructLayout({"spikes": spikes_layout(params), "target": target_layout(params), "due": 1})
 
     def elaborate(self, platform: object) -> Module:
@@ -78,7 +79,8 @@ class SpikeUnit(Component):
         # Whether this plane is the last one: of the first plane its entry tells, of the others a register.
         first, last_plane = Signal(init=1), Signal()
         last = Mux(first, ~entry.planes[1:].any(), last_plane)
-        kept = self._send(m, packets.o, self.more | waiting | active)
+        late_row = self.more_late | (waiting & (next_row.due == self.tick.turn)) | (active & (row.due == self.tick.turn))
+        kept = self._send(m, packets.o, self.more | waiting | active, late_row)
 
         m.d.comb += [
             packets.i.valid.eq(active & wanted),
@@ -136,9 +138,9 @@ class SpikeUnit(Component):
         wanted: Value = (sent != 0) & (entry.host | ~self.tick.end)
         return wanted
 
-    def _send(self, m: Module, packets: stream.Interface, more: Value) -> list[tuple[Value, Value]]:
-        """Packets that cores need for the next tick leave at once; the others are kept while ``more`` may join. Returns of those that
-        are kept whether they are there, and their ``due``."""
+    def _send(self, m: Module, packets: stream.Interface, more: Value, more_late: Value) -> list[tuple[Value, Value]]:
+        """Packets that cores need for the next tick leave at once; the others are kept while ``more`` may join, or ``more_late`` where
+        they are late. Returns of those that are kept whether they are there, and their ``due``."""
         head = packets.payload
         pressing = ~head.target.host & (head.spikes.delay == 0)
         kinds = {"host": head.target.host} | ({"cores": ~head.target.host & ~pressing} if self.params.delays > 1 else {})
@@ -156,7 +158,7 @@ class SpikeUnit(Component):
             if name == "cores":
                 other += [keep.target != head.target, keep.spikes.delay != head.spikes.delay]
             m.d.comb += [same.eq(~Cat(other).any()), leaves.eq(chosen[number] & self.o.ready)]
-            offers.append((valid & Mux(comes, ~same, ~more | (keep.due == self.tick.turn)), keep.as_value()))
+            offers.append((valid & Mux(comes, ~same, ~Mux(keep.due == self.tick.turn, more_late, more)), keep.as_value()))
             accept = ~valid | Mux(chosen[number], self.o.ready, same)
             with m.If(comes & accept):
                 m.d.sync += [valid.eq(1), keep.eq(head), keep.spikes.mask.eq(head.spikes.mask | Mux(valid & ~leaves, keep.spikes.mask, 0))]

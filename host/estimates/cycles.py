@@ -31,9 +31,7 @@ MARK                        1
 ========================== =======================================================================================================
 
 A sample counts from the MARK before to its own, so readings at its end count for the next sample, as in the driver. What the
-model leaves out: packets that wait for each other between cores, spike units that wait for full queues, packets that are kept for
-others when their tick ends and then leave one by one (where ticks overlap and hidden layers are recorded, up to a tenth of the cycles), and
-a host that pauses.
+model leaves out: packets that wait for each other between cores, spike units that wait for full queues, and a host that pauses.
 ``benchmarks/cycles.py`` measures the error against the RTL.
 
 Events are exact (``spikeloom.sim.activity``), or drawn at given rates
