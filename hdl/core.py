@@ -108,10 +108,10 @@ class Core(Component):
         # The drain to the neurons to the spikes.
         m.d.comb += [
             drain.start.eq(self.tick), drain.loaded.eq(strobes["swap" if params.folds == 1 else "load"]),
-            drain.enable.eq(neurons.enable),
+            drain.enable.eq(neurons.enable), drain.ample.eq(neurons.ample),
             neurons.valid.eq(drain.valid), neurons.number.eq(drain.number), neurons.sums.eq(drain.sums),
             neurons.tick.eq(self.info), spikes.tick.eq(self.info), spikes.more.eq(drain.left | ~neurons.idle),
-            spikes.more_late.eq(neurons.late),
+            spikes.more_late.eq(drain.late | neurons.late),
         ]
         if params.currents > 1:
             m.d.comb += neurons.second_sums.eq(drain.second_sums)

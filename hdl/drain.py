@@ -9,8 +9,19 @@ from spikeloom.hdl.access import AccessBus, AccessInterface
 from spikeloom.hdl.component import Component, later
 from spikeloom.hdl.lanes import Lanes
 from spikeloom.hdl.layouts import ArrayView
+from spikeloom.hdl.synapses import adder_levels
 from spikeloom.memories import Control, Memory, controls
 from spikeloom.params import ArrayParams
+
+
+#: Rows of which each has written its state before the next tick reads it, when that tick's rows come right behind.
+LEAST_ROWS = 7
+
+
+def promised(params: ArrayParams) -> int:
+    """Rows that may still be to be asked for when the drain lets the next tick end: it does two cycles later at the earliest, and the
+    lanes swap another synapse latency later."""
+    return adder_levels(params) + 3
 
 
 class Drain(Component):
@@ -30,11 +41,13 @@ class Drain(Component):
     index : out. Pair of rows of lanes to show;
     rows : in, two arrays of signed lane sums. The pair asked for ``Lanes.ROW_LATENCY`` cycles ago.
     enable : in, 1 bit. Whoever takes the sums has room.
+    ample : in, 1 bit. It will also have room in each of the next :func:`promised` cycles.
     valid, number, sums : out. A row of neurons, for one cycle: its number, and its joined sums.
     second_sums : out, where neurons may have two currents. The sums of the second, 0 in a core with one.
     left : out, 1 bit. Rows are still to come, but for the cycle of ``start``. A register.
+    late : out, 1 bit. Rows of the tick before the one that ended last are still to come. A register.
     idle : out, 1 bit. In the next cycle nothing is left to drain.
-    free : out, 1 bit. In the next cycle the lanes may swap again: all rows have been asked for, the last ones may not have come yet.
+    free : out, 1 bit. A tick may end in the cycle after the next or later: all rows will have been asked for before the lanes swap.
     bus : :class:`AccessBus`, in. Serves CONTROL.
     """
 
@@ -46,11 +59,13 @@ class Drain(Component):
     index: Signal
     rows: ArrayView
     enable: Signal
+    ample: Signal
     valid: Signal
     number: Signal
     sums: ArrayView
     second_sums: ArrayView
     left: Signal
+    late: Signal
     idle: Signal
     free: Signal
     bus: AccessInterface
@@ -67,8 +82,8 @@ class Drain(Component):
             "start": In(1), "load": Out(1), "fold": Out(bits_for(params.folds)), "granted": In(1), "loaded": In(1),
             "index": Out(range(-(-params.lane_rows // 2))),
             "rows": In(data.ArrayLayout(data.ArrayLayout(signed(params.accumulator_bits), per_row), 2)),
-            "enable": In(1), "valid": Out(1), "number": Out(bits_for(params.neuron_rows)),
-            "sums": sums, **second, "left": Out(1), "idle": Out(1), "free": Out(1), "bus": In(AccessBus())})
+            "enable": In(1), "ample": In(1), "valid": Out(1), "number": Out(bits_for(params.neuron_rows)),
+            "sums": sums, **second, "left": Out(1), "late": Out(1), "idle": Out(1), "free": Out(1), "bus": In(AccessBus())})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -87,7 +102,7 @@ class Drain(Component):
                     m.d.sync += register.eq(self.bus.data)
 
         # Rows are asked for in order. What is to become of each goes along until the lanes show it.
-        slice_, group, number = Signal.like(slices), Signal.like(groups), Signal.like(self.number)
+        slice_, group, number = Signal.like(slices, init=0), Signal.like(groups), Signal.like(self.number)
         row = Signal(range(2 * -(-params.lane_rows // 2)))  # of lanes
         asked, second, begins, busy, twice = Signal(), Signal(), Signal(), Signal(init=1), Signal()
         # The last of each, for CONTROL does not change while anything is drained: so that no sum lies before a comparison.
@@ -98,9 +113,15 @@ class Drain(Component):
                      twice.eq(slices == 2)]  # both slices are rows of one pair
         whole = slice_ == last_slice  # the sum of the current at hand
         ended = whole if params.currents < 2 else whole & (second | (currents != 2))
+        # With many rows the next tick may end while the last ones are still to be asked for.
+        pending, nearly = Signal(), Signal()
+        early, before = self._early(m, groups, slices, currents)
+        with m.If(begins):
+            m.d.sync += pending.eq(1)
+        with m.Elif(self.loaded):
+            m.d.sync += pending.eq(0)
         with m.FSM() as machine:
             with m.State("IDLE"):
-                m.d.sync += [self.fold.eq(0), number.eq(0), group.eq(0), slice_.eq(0), row.eq(0)]
                 with m.If(begins):
                     m.next = "REQUEST" if params.folds > 1 else "WAIT"
             with m.State("REQUEST"):
@@ -117,26 +138,59 @@ class Drain(Component):
                     m.d.sync += second.eq(Mux(whole, ~ended, second))
                 with m.If(ended):
                     m.d.sync += [number.eq(number + 1), group.eq(group + 1)]
+                    with m.If(early & (group == before)):
+                        m.d.sync += nearly.eq(1)
                     with m.If(group == last_group):
-                        m.d.sync += [group.eq(0), self.fold.eq(self.fold + 1)]
+                        m.d.sync += [group.eq(0), self.fold.eq(self.fold + 1), nearly.eq(0)]
                         with m.If(self.fold == last_fold):
-                            m.next = "IDLE"
+                            m.d.sync += [self.fold.eq(0), number.eq(0), row.eq(0)]
+                            if params.folds > 1:
+                                m.next = "IDLE"
+                            else:
+                                with m.If(pending & self.loaded):
+                                    m.next = "ASK"
+                                with m.Elif(pending | begins):
+                                    m.next = "WAIT"
+                                with m.Else():
+                                    m.next = "IDLE"
                         with m.Elif(params.folds > 1):
                             m.next = "REQUEST"
+            asking = machine.ongoing("ASK")
             m.d.comb += busy.eq(~machine.ongoing("IDLE"))
         steps: list[Value] = [Cat(asked, slice_ == 0, second, asked & ended, row[0])]
         for cycle in range(Lanes.ROW_LATENCY):
             steps.append(later(m, steps[-1], 1, f"step_{cycle}"))
-        # The pulse of the next tick may fall on the last row, which writes its state 6 cycles later (NeuronUnit.LATENCY). The next tick's
-        # first row, perhaps the same, reads its state 4 cycles after the synapse latency: with few banks the pulse comes too soon for that.
         under_way = Cat(step[0] for step in steps[1:])
-        margin = max(0, 3 - (1 + (params.banks - 1).bit_length()))
-        m.d.comb += [self.free.eq(~(busy | begins | under_way[:margin].any())), self.idle.eq(self.free & ~under_way.any()),
-                     self.number.eq(later(m, number, Lanes.ROW_LATENCY + 1, "number"))]
+        ending = begins | pending  # a tick has ended, and the lanes have not swapped yet
+        # A few rows only: the next tick ends at the earliest when the last one comes, which writes its state 6 cycles later
+        # (NeuronUnit.LATENCY). Its own first row, perhaps the same, reads its state 4 cycles after the synapse latency: with few banks
+        # that is too soon.
+        margin = max(0, 3 - adder_levels(params) - 1)
+        none = ~(busy | begins)
+        m.d.comb += [
+            self.idle.eq(none & ~under_way.any()),
+            self.free.eq(none & (early | ~under_way[:margin].any()) | (asking & nearly & self.ample & ~ending)),
+            self.number.eq(later(m, number, Lanes.ROW_LATENCY + 1, "number")),
+        ]
         # A row that has just been asked for is under way then; so whether anything is left is known a cycle ahead.
-        m.d.sync += self.left.eq(busy | begins | under_way[:-1].any())
+        old = later(m, asked & ending, 1, "old")
+        m.d.sync += [self.left.eq(busy | begins | under_way[:-1].any()),
+                     self.late.eq(asking & ending | under_way[:-1].any() & (begins | old))]
         self._join(m, steps[-1], twice, currents)
         return m
+
+    def _early(self, m: Module, groups: Signal, slices: Signal, currents: Signal) -> tuple[Signal, Signal]:
+        """Whether a tick may end while the last rows are still to be asked for, and the group before those.
+
+        They are asked for in a cycle each. There must be as many rows as a row takes from its sums to its state, and one more, for the
+        next tick reads the state of each as many cycles later as there are rows.
+        """
+        early, before = Signal(), Signal.like(groups)
+        if self.params.folds == 1:
+            ahead = promised(self.params)
+            m.d.sync += [early.eq((groups > max(ahead + 1, LEAST_ROWS - 1)) & ((slices == 1) | (slices == 2)) & (currents <= 1)),
+                         before.eq(groups - ahead - 2)]
+        return early, before
 
     def _join(self, m: Module, step: Value, twice: Signal, currents: Signal) -> None:
         """Add the row that the lanes show, as ``step`` says: there is one, begin a sum, that of the second current, end a row, and which

@@ -10,15 +10,16 @@ from amaranth.lib.wiring import In, Out
 from spikeloom.fields import bits_for
 from spikeloom.hdl.access import AccessBus, AccessInterface, forward
 from spikeloom.hdl.component import Component, later
-from spikeloom.hdl.drain import Drain
+from spikeloom.hdl.drain import Drain, promised
 from spikeloom.hdl.layouts import ArrayView, StructView, row_layout, tick_layout
 from spikeloom.hdl.neuron_memory import CONSTANTS, NeuronMemory
 from spikeloom.hdl.queue import Queue
+from spikeloom.hdl.synapses import adder_levels
 from spikeloom.memories import Memory, state_memories
 from spikeloom.params import ArrayParams
 
 #: Rows on their way through the unit and in the queue behind it.
-ROWS = 16
+ROWS = 32
 
 
 def gained(m: Module, value: Value, gain: Value, addend: Value, fraction: int, name: str) -> Value:
@@ -55,9 +56,10 @@ class NeuronUnit(Component):
     -------
     valid, number, sums : in. A row of neurons and what its synapses add.
     second_sums : in, where neurons may have two currents. What they add to the second.
-    tick : :func:`tick_layout`, in. About the tick that ended last. It may change in the cycle of its last row or later, and at the latest
-        five cycles before the first row of the next; rows are finished as it was when they came.
+    tick : :func:`tick_layout`, in. About the tick that ended last. The first row of a tick comes ``Drain.LATENCY`` + 1 cycles and the
+        synapse latency later or after that; what comes sooner is of the tick before.
     enable : out, 1 bit. A row may come in ``Drain.LATENCY`` cycles.
+    ample : out, 1 bit. Rows may come one after another for :func:`spikeloom.hdl.drain.promised` cycles more. A register.
     o : stream of :func:`row_layout`, out.
     idle : out, 1 bit. Nothing is inside.
     late : out, 1 bit. A row is inside whose packets are due in the running tick: one of the update before the running one.
@@ -71,6 +73,7 @@ class NeuronUnit(Component):
     second_sums: ArrayView
     tick: StructView
     enable: Signal
+    ample: Signal
     o: stream.Interface
     idle: Signal
     late: Signal
@@ -86,7 +89,7 @@ class NeuronUnit(Component):
         second = {} if params.currents < 2 else {"second_sums": sums}
         super().__init__({
             "valid": In(1), "number": In(bits_for(params.neuron_rows)), "sums": sums, **second, "tick": In(tick_layout(params)),
-            "enable": Out(1), "o": Out(stream.Signature(row_layout(params))), "idle": Out(1), "late": Out(1),
+            "enable": Out(1), "ample": Out(1), "o": Out(stream.Signature(row_layout(params))), "idle": Out(1), "late": Out(1),
             "overflow": Out(1), "bus": In(AccessBus())})
 
     def elaborate(self, platform: object) -> Module:
@@ -94,13 +97,16 @@ class NeuronUnit(Component):
         # What is made of a row is due in the tick after the running one.
         valid: list[Value] = [self.valid]
         number: list[Value] = [self.number]
-        due: list[Value] = [~later(m, self.tick.turn, 3, "turn")]
+        first = adder_levels(self.params) + 2 + Drain.LATENCY  # cycles from the change of `tick` to its first row
+        due: list[Value] = [~later(m, self.tick.turn, first, "turn")]
         for stage in range(1, self.LATENCY + 1):
             valid.append(later(m, valid[-1], 1, f"valid_{stage}"))
             number.append(later(m, number[-1], 1, f"number_{stage}"))
             due.append(later(m, due[-1], 1, f"due_{stage}"))
-        # Needed last five cycles after a row came, and first in the cycle after it did.
-        self.info = self.tick.shape()(later(m, self.tick.as_value(), self.LATENCY, "info"))
+        # Of the row that came a cycle ago, and of that which came five cycles ago.
+        layout = self.tick.shape()
+        self.fresh = later(m, self.tick.fresh, first + 1, "fresh")
+        self.info = layout(later(m, self.tick.as_value(), first + 5, "info"))
         m.submodules.queue = queue = Queue(row_layout(self.params), ROWS)
         row = queue.i.payload
         values, overflows = [], []
@@ -119,12 +125,14 @@ class NeuronUnit(Component):
             overflows.append(self._column(m, column, store, valid, row))
         inside, none = Signal(range(ROWS + 1)), Signal(init=1)  # `none`: nothing is inside
         left = (valid[-1] & ~queue.i.valid) + (self.o.valid & self.o.ready)
-        m.d.sync += [inside.eq(inside + self.valid - left), none.eq(~self.valid & (inside == left))]
+        room = ROWS - 1 - Drain.LATENCY
+        m.d.sync += [inside.eq(inside + self.valid - left), none.eq(~self.valid & (inside == left)),
+                     self.ample.eq(inside < room - 1 - promised(self.params))]
         m.d.comb += [
             self.bus.value.eq(reduce(or_, values)), self.overflow.eq(Cat(overflows).any()),
             row.row.eq(number[-1]), row.due.eq(due[-1]), queue.i.valid.eq(valid[-1] & (row.spikes.any() | row.open.any())),
             # Rows may be on their way from the drain when `enable` falls, one for each cycle of its latency.
-            self.enable.eq(inside < ROWS - 1 - Drain.LATENCY), self.idle.eq(none & ~self.valid),
+            self.enable.eq(inside < room), self.idle.eq(none & ~self.valid),
         ]
         # Rows leave in their order, so that the queue's first is late if any in it is.
         inside_late = [there & (turn == self.tick.turn) for there, turn in zip(valid, due, strict=True)]
@@ -142,7 +150,7 @@ class NeuronUnit(Component):
             return later(m, value, cycles, f"{name}_{column}", reset_less=cycles < 3)
 
         # Stage 1: the memories show. Stage 2: operands.
-        fresh = self.info.fresh
+        fresh = self.fresh
         currents = [hold(Mux(fresh, 0, getattr(store, name)).as_signed(), 1, f"{name}_2") for name in names]
         membrane = hold(Mux(fresh, 0, store.membrane).as_signed(), 1, "membrane_2")
         waiting = hold(Mux(fresh, 0, store.refractory), 1, "waiting_2")
@@ -184,7 +192,7 @@ class NeuronUnit(Component):
         for name, value in new.items():
             target = getattr(store, f"new_{name}")
             m.d.comb += target.eq(hold(Mux(active, value, 0)[: len(target)], 1, f"new_{name}"))
-            enable = hold((active & ~keep[name] | fresh)[0], 1, f"enable_{name}")
+            enable = hold((active & ~keep[name] | self.info.fresh)[0], 1, f"enable_{name}")
             m.d.comb += getattr(store, f"write_{name}").eq(valid[-1] & enable)
         m.d.comb += [row.membrane[column].eq(store.new_membrane), row.spikes[column].eq(hold(spike, 1, "spike")),
                      row.open[column].eq(hold(active & ~rules.spiking, 1, "open"))]

@@ -28,7 +28,7 @@ from tests.images import Neuron, lone
 #: Cycles of a tick in which nothing happens, and of the boundary between two busy ticks: what this gateware takes. A change for the
 #: better is welcome, and goes here.
 EMPTY_TICK = 2
-BOUNDARY = 2
+BOUNDARY = 1
 
 icarus = pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog (iverilog) is not installed")
 
@@ -143,7 +143,7 @@ def test_an_empty_tick_costs_two_cycles_whatever_the_mesh(params: ArrayParams) -
 @pytest.mark.parametrize(("params", "hops"), [(TINY, 0), (SQUARE, 2)], ids=["one core", "2 × 2"])
 def test_a_busy_tick_costs_its_axons_and_a_boundary(params: ArrayParams, hops: int) -> None:
     """Every word of the host holds four axons for each of two banks, in every core: an axon a bank a cycle, without a gap, and
-    once a tick two cycles, for its words were sent ahead. A single word, four cycles of axons, is not enough to hide the hops."""
+    once a tick one more, for its words were sent ahead. A single word, four cycles of axons, is not enough to hide the hops."""
     with Driver(CompiledTransport(params, limit=100_000)) as driver:
         transport = blank(driver)
         whole = {"mask": (1 << params.block) - 1, "x1": params.columns - 1, "y1": params.rows - 1}

@@ -68,15 +68,17 @@ def test_axons_come_in_their_tick_and_in_their_bank(banks: int, pauses: tuple[fl
                 while rng.random() < pauses[0]:
                     await ctx.tick()
             await settle(ctx, unit.idle)
-            await ctx.tick()  # in which the last axons may leave
+            await ctx.tick()  # in which the last axons may leave, where nothing stops them
+            while pauses[1] and any(ctx.get(taker.stream.valid) for taker in takers):
+                await ctx.tick()
+            ctx.set(unit.tick, 1)
+            await ctx.tick()
+            ctx.set(unit.tick, 0)
             expected = bank_lists(due.get(tick, []), params)
             for bank, taker in enumerate(takers):
                 assert Counter(taker.payloads) == expected[bank], f"tick {tick}, bank {bank}"
                 taker.found.clear()
             met["empty"] += not due.get(tick)
-            ctx.set(unit.tick, 1)
-            await ctx.tick()
-            ctx.set(unit.tick, 0)
 
     simulate(unit, ticks, background=[taker.run for taker in takers])
     assert met["delayed"] > 20

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from spikeloom.hdl.access import SYNAPSE_CYCLES
-from spikeloom.hdl.drain import Drain
+from spikeloom.hdl.drain import Drain, promised
 from spikeloom.hdl.lanes import Lanes, Step
 from spikeloom.hdl.layouts import Kind, flit_layout, spikes_layout
 from spikeloom.hdl.spikes import SpikeUnit
-from spikeloom.hdl.synapses import Synapses
+from spikeloom.hdl.synapses import Synapses, adder_levels
 from spikeloom.memories import Control, Memory, controls, destination_record, memory_specs, synapse_chunk
 from spikeloom.params import ArrayParams
 from tests.units import Taker, packed, read, send, settle, simulate, watch, write
@@ -221,6 +221,56 @@ def test_a_row_of_one_or_two_slices_takes_a_cycle(slices: int, cycles: int) -> N
 
     simulate(drain, run, background=[watch(drain.valid, at)])
     assert [at[1] - at[0], at[2] - at[1]] == [cycles, cycles]
+
+
+@pytest.mark.parametrize("groups", [3, 8, 9, 16])
+def test_a_tick_may_end_while_its_last_rows_are_asked_for(groups: int) -> None:
+    """Ticks as soon as the drain is ``free``, whose lanes swap as much later as in a core: each row is that of its own tick."""
+    params = replace(PARAMS, lanes=32, weight_bits=4)
+    latency = adder_levels(params) + 1
+    rng = random.Random(groups)
+    drain = Drain(params)
+    shown = 0  # the tick whose sums the drain register holds
+    found: list[tuple[int, int]] = []
+    begun: list[bool] = []  # in each cycle, whether the next one ends a tick
+
+    async def lanes(ctx: Any) -> None:
+        nonlocal shown
+        asked = [(0, 0)] * Lanes.ROW_LATENCY
+        room = 0  # cycles in which there is room in any case
+        while True:
+            _, _, index, swap, valid, number, total = await ctx.tick().sample(
+                drain.index, drain.loaded, drain.valid, drain.number, drain.sums[0])
+            asked.append((index, shown))
+            shown += swap
+            pair, tick = asked[-Lanes.ROW_LATENCY]
+            for row in range(2):
+                ctx.set(drain.rows[row][0], 20 * tick + 2 * pair + row)
+            if valid:
+                found.append((number, total))
+            ample = rng.random() < 0.3
+            room = promised(params) + 1 if ample else max(0, room - 1)
+            ctx.set(drain.ample, ample)
+            ctx.set(drain.enable, room > 0 or rng.random() < 0.6)
+
+    async def run(ctx: Any) -> None:
+        for control, value in ((Control.SLICES, 1), (Control.GROUPS, groups), (Control.FOLDS, 1)):
+            await write(ctx, drain.bus, Memory.CONTROL, control, value)
+        await ctx.tick().repeat(2)
+        pulses = [False] * (latency + 2)  # decided now, a cycle ago, …
+        while shown < 13:
+            *_, free = await ctx.tick().sample(drain.free)
+            begun.append(pulses[0])
+            pulses = [bool(free) and not pulses[0] and sum(begun) < 13, *pulses[:-1]]
+            ctx.set(drain.start, pulses[1])
+            ctx.set(drain.loaded, pulses[latency + 1])
+        await settle(ctx, drain.idle)
+        await ctx.tick().repeat(2)
+
+    simulate(drain, run, background=[lanes])
+    assert found == [(row, 20 * tick + row) for tick in range(1, 14) for row in range(groups)]
+    shortest = min(after - before for before, after in itertools.pairwise(cycle for cycle, pulse in enumerate(begun) if pulse))
+    assert shortest == groups if groups > promised(params) + 1 else shortest > groups
 
 
 # Spikes.

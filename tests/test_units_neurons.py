@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from spikeloom.hdl.drain import LEAST_ROWS, Drain, promised
 from spikeloom.hdl.layouts import row_layout
 from spikeloom.hdl.neurons import ROWS, NeuronUnit
 from spikeloom.hdl.queue import Queue
+from spikeloom.hdl.synapses import adder_levels
 from spikeloom.memories import Memory, class_records, memory_specs, state_memories
 from spikeloom.params import ArrayParams
 from tests.units import Taker, read, settle, simulate, watch, write
@@ -19,6 +21,8 @@ from tests.units import Taker, read, settle, simulate, watch, write
 PARAMS = ArrayParams(lanes=8, banks=2, words=8, block=8, delays=4, delay_depth=4, destinations=32, state_bits=16, classes=4,
                      accumulator_bits=10, weight_bits=3)
 TWO = replace(PARAMS, currents=2)
+#: Cycles from the change of the tick to its first row.
+FIRST = Drain.LATENCY + adder_levels(PARAMS) + 2
 
 
 def toward_zero(product: int, fraction: int) -> int:
@@ -97,23 +101,33 @@ async def load_neurons(ctx: Any, unit: NeuronUnit, model: Model) -> None:
 @pytest.mark.parametrize("overlap", [False, True])
 @pytest.mark.parametrize(("pauses", "params"), [((0.0, 0.0), PARAMS), ((0.3, 0.8), PARAMS), ((0.1, 0.4), TWO)])
 def test_neurons_follow_the_equations(pauses: tuple[float, float], params: ArrayParams, overlap: bool) -> None:
-    """With ``overlap`` the tick changes in the cycle of its last row, while rows are still inside."""
+    """With ``overlap`` the tick changes before its last rows have come, as ``ample`` allows, and the next one's come as soon as they may."""
     rng = random.Random(f"{pauses}")
     unit, model, layout = NeuronUnit(params), Model(rng, params), row_layout(PARAMS)
     ports = [unit.sums] if params.currents == 1 else [unit.sums, unit.second_sums]
     taker = Taker(unit.o, rng, pauses[1])
     expected: list[dict[str, Any]] = []
+    met = Counter[str]()
+    early = min(promised(params), FIRST + PARAMS.neuron_rows - LEAST_ROWS)  # rows that come after the change
 
     async def run(ctx: Any) -> None:
         await load_neurons(ctx, unit, model)
-        for number in range(70):
-            tick = {"phase": rng.randrange(2), "age": min(number % 10, 15), "end": 0, "fresh": int(number % 10 == 0)}
-            ctx.set(unit.tick, tick | {"overlap": 0, "turn": number % 2})
-            await ctx.tick().repeat(5)
+        phases = [rng.randrange(2) for _ in range(70)]
+        ticks = [{"phase": phase, "age": min(number % 10, 15), "end": 0, "fresh": int(number % 10 == 0)}
+                 for number, phase in enumerate(phases)]
+        changed = False
+        for number, tick in enumerate(ticks):
+            if not changed:
+                ctx.set(unit.tick, tick | {"overlap": 0, "turn": number % 2})
+                await ctx.tick().repeat(FIRST)
+            changed, since = False, 0
             for row in range(PARAMS.neuron_rows):
-                _, _, enabled = await ctx.tick().sample(unit.enable)
-                while not enabled or rng.random() < pauses[0]:
-                    _, _, enabled = await ctx.tick().sample(unit.enable)
+                if overlap and row >= PARAMS.neuron_rows - early and number < 69 and not changed and ctx.get(unit.ample):
+                    ctx.set(unit.tick, ticks[number + 1] | {"overlap": 0, "turn": (number + 1) % 2})
+                    changed = True
+                    met["early"] += 1
+                while not changed and (rng.random() < pauses[0] or not ctx.get(unit.enable)):
+                    await ctx.tick()
                 sums = [[rng.randrange(-200, 400) for _ in ports] for _ in range(2)]
                 ctx.set(unit.valid, 1)
                 ctx.set(unit.number, row)
@@ -128,8 +142,11 @@ def test_neurons_follow_the_equations(pauses: tuple[float, float], params: Array
                         "membrane": [model.state[Memory.MEMBRANE][2 * row + i] if opened else None
                                      for i, (_, opened) in enumerate(outcome)]})
                 await ctx.tick()
+                since += changed
                 ctx.set(unit.valid, 0)
-            if not overlap:
+            if changed:
+                await ctx.tick().repeat(FIRST - since)
+            else:
                 await settle(ctx, unit.idle)
         await settle(ctx, unit.idle)
         for memory, values in model.state.items():
@@ -143,6 +160,7 @@ def test_neurons_follow_the_equations(pauses: tuple[float, float], params: Array
              "membrane": [row.membrane[i] if row.open >> i & 1 else None for i in range(2)]} for row in found] == expected
     for situation in ("high", "low", "spike", "refractory", "hold", "rest"):
         assert model.met[situation] > 3, f"{situation}: {model.met}"
+    assert not overlap or met["early"] > 20
     assert not model.met["overflow"]
 
 
@@ -158,7 +176,7 @@ def test_neurons_answer_after_their_latency_and_take_a_row_a_cycle() -> None:
     async def run(ctx: Any) -> None:
         await load_neurons(ctx, unit, model)
         ctx.set(unit.tick, {"phase": 0, "age": 0, "end": 0, "fresh": 1, "overlap": 0, "turn": 0})
-        await ctx.tick().repeat(5)
+        await ctx.tick().repeat(FIRST)
         ctx.set(unit.valid, 1)
         for row in range(4):
             ctx.set(unit.number, row)
@@ -185,7 +203,7 @@ def test_neurons_ask_for_a_pause_before_their_queue_overflows() -> None:
         nonlocal sent, stopped
         await load_neurons(ctx, unit, model)
         ctx.set(unit.tick, {"phase": 0, "age": 0, "end": 0, "fresh": 1, "overlap": 0, "turn": 0})
-        await ctx.tick().repeat(5)
+        await ctx.tick().repeat(FIRST)
         enabled = 1
         while sent < 60:
             ctx.set(unit.valid, enabled)
@@ -215,7 +233,7 @@ def test_a_current_beyond_its_width_raises_overflow(params: ArrayParams, port: s
         await load_neurons(ctx, unit, model)
         for fresh, total in ((1, 1023), (0, 0), (0, 1), (1, -1024), (0, -1), (1, 1024)):
             ctx.set(unit.tick, {"phase": 0, "age": 0, "end": 0, "fresh": fresh, "overlap": 0, "turn": 0})
-            await ctx.tick().repeat(5)
+            await ctx.tick().repeat(FIRST)
             ctx.set(getattr(unit, port)[0], total)
             ctx.set(unit.valid, 1)
             await ctx.tick()
