@@ -151,7 +151,7 @@ def test_a_busy_tick_costs_its_axons_and_a_boundary(params: ArrayParams, hops: i
         for words in range(1, 9):
             tick = packet(*[word(Command.SPIKES, block=i % 4, **whole) for i in range(words)], word(Command.TICK, count=1))
             spent = [cycles_of(transport, *[tick] * ticks) for ticks in (1, 51)]
-            late = max(0, hops + 3 - axons) if words == 1 else 0
+            late = max(0, hops + 4 - axons) if words == 1 else 0
             assert 0 <= 50 * (words * axons + BOUNDARY + late) - (spent[1] - spent[0]) <= 2 * late, f"{words} words"
 
 
