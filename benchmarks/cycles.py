@@ -100,7 +100,7 @@ def nmnist(count: int = 2) -> Iterator[Work]:
 
 CASES: dict[str, Callable[[], Iterator[Work]]] = {
     **{name: partial(random_cases, params) for name, params in ARRAYS.items()},
-    **{f"array_{number}": partial(verified, number) for number in range(3)},
+    **{f"array_{number}": partial(verified, number) for number in range(6)},
     "digits": digits, "netx_mnist": netx, "netx_speed": partial(netx, objective="speed"), "nmnist": nmnist,
 }
 

@@ -11,7 +11,7 @@ import pytest
 from spikeloom.fields import Words
 from spikeloom.host.driver import Driver
 from spikeloom.host.encode import clear_words
-from spikeloom.host.estimates.cycle_windows import READ, READ_ENTRY
+from spikeloom.host.estimates.cycle_latencies import EMPTY, READ, READ_ENTRY
 from spikeloom.host.port import RESET_ARRAY
 from spikeloom.image import Image
 from spikeloom.memories import Control, Memory, memory_specs

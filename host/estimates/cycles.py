@@ -50,7 +50,7 @@ from spikeloom.events import InputSpikes, prepare
 from spikeloom.fields import Ints
 from spikeloom.host.encode import MARK_TICKS, InputEncoder, ReadPlan
 from spikeloom.host.estimates.cycle_events import Activity
-from spikeloom.host.estimates.cycle_windows import Array, Window, Word
+from spikeloom.host.estimates.cycle_windows import Array, Word
 from spikeloom.image import Image
 from spikeloom.machine import Potentials, readings
 from spikeloom.memories import Memory
@@ -92,26 +92,24 @@ def predict(image: Image, spikes: InputSpikes, activity: Activity, *, potentials
     array = Array(image, activity)
 
     def words_of(sample: int, tick: int) -> list[Word]:
-        return [(int(masks[sample, tick, g]), fields["block"][g], range(fields["x0"][g], fields["x1"][g] + 1),
-                 range(fields["y0"][g], fields["y1"][g] + 1)) for g in np.flatnonzero(masks[sample, tick])]
+        return [(int(masks[sample, tick, g]), fields["block"][g], (fields["x0"][g], fields["x1"][g], fields["y0"][g], fields["y1"][g]))
+                for g in np.flatnonzero(masks[sample, tick])]
 
-    marks, clock, window = [0], 0, Window(array, None)
-    following = words_of(0, 0)
+    marks, following = [0], words_of(0, 0)
     for sample, tick in np.ndindex(samples, ticks):
         words, last = following, tick == ticks - 1
         following = words_of(sample + last, (tick + 1) % ticks) if sample + last < samples else []
-        starts = bool(words) or tick % MARK_TICKS == 0 or bool(reads.get(tick - 1))
-        begin = window.read(reads.get(tick - 1, []) if tick else reads.get(ticks - 1, []) if sample else [])
-        window.host(words, begin, starts)
-        quiet = window.close(following if not reads.get(tick) else [])
-        if window.marked and window.mark is None:
-            window.mark, quiet = quiet, quiet + 1
-        if window.ends and window.mark is not None:
-            marks.append(clock + window.mark)
-        clock += quiet
-        window = Window(array, (sample, tick), end=last, marked=last or (tick + 1) % MARK_TICKS == 0)
-    window.read(reads.get(ticks - 1, []))
-    marks.append(clock + (window.close([]) if window.mark is None else window.mark))
+        before = reads.get(tick - 1 if tick else ticks - 1, []) if sample or tick else []
+        starts = bool(words or (tick and before)) or tick % MARK_TICKS == 0
+        array.read(before)
+        array.close(words if starts else None, following if not reads.get(tick) else [])
+        if sample and not tick:
+            marks.append(array.mark)
+        array.begin(sample, tick, ends=last, marked=last or (tick + 1) % MARK_TICKS == 0)
+    array.read(reads.get(ticks - 1, []))
+    if array.mark is None:
+        array.close(None, [])
+    marks.append(array.mark)
     return Prediction(np.diff(marks).astype(np.int64), dict(array.limits), array.reads if activity.reads is None else activity.reads)
 
 
