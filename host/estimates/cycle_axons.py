@@ -5,10 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 
-from spikeloom.host.estimates.cycle_latencies import BANK_QUEUE, FIRED, LIST, SLOT, TO_CORES, TO_FIRE, WALKED
+from spikeloom.host.estimates.cycle_latencies import BANK_QUEUE, ENTRANCE, FIRED, LIST, SLOT, TO_CORES, TO_FIRE, WALKED
 from spikeloom.host.estimates.cycle_mesh import Packet
 from spikeloom.host.estimates.cycle_tables import CoreTables
-
 
 #: A cycle that does not come.
 NEVER = 1 << 62
@@ -54,12 +53,13 @@ class Receiver(ABC):
         if self._delay(packet):
             return True
         if self._backlog:
-            self._catch_up(cycle)
-        return self._open <= cycle
+            self._catch_up(cycle + ENTRANCE)
+        return self._open <= cycle + ENTRANCE
 
     def deliver(self, packet: Packet, cycle: int) -> None:
-        """Take a packet in this cycle."""
+        """Take a packet that leaves its router in this cycle."""
         delay = self._delay(packet)
+        cycle += ENTRANCE
         if packet.ahead and delay:
             self._ahead.append(packet)
         elif delay > 0:

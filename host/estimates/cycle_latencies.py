@@ -8,20 +8,30 @@ from __future__ import annotations
 # The host port.
 #: From a pulse to the next at the earliest; from a pulse to the first word behind it; from the last word of a tick to its TICK's state.
 EMPTY, FIRST_WORD, TO_TICK = 2, 1, 2
-#: Words of the host that go ahead of their tick.
-AHEAD = 16
+#: Words of the host that go ahead of their tick; cycles for which they still may once the cores rest.
+AHEAD, RESTING = 16, 0
+#: A MARK.
+MARK = 1
 #: From a READ in a quiet array to the next word, without hops and entries; for each entry.
 READ, READ_ENTRY = 10, 1
 
 # The mesh.
 #: From a pulse to the cycle in which cores see it.
 TO_CORES = 1
-#: Packets in a queue of a router, and in the queue before a spike unit's way out.
-ROUTER_QUEUE, PACKET_QUEUE = 2, 2
+#: Packets in a queue of a router.
+ROUTER_QUEUE = 2
 #: From the last transfer out of a queue, or the last step of a spike unit, until the host port takes the array for quiet.
 QUIET = 2
 
+# The spike unit.
+#: Packets that it has made and not sent or kept; from making one to the cycle in which it can be sent or kept.
+PACKETS, TO_SEND = 2, 1
+#: From the cycle behind the last row, in which a packet may leave that was kept for others to join, until it does.
+KEPT = 0
+
 # Axons.
+#: From a router's way out to the axons.
+ENTRANCE = 0
 #: Packets in a bank's axon queue; from a packet to its first axon; from an axon to the first entry of its list.
 BANK_QUEUE, TO_FIRE, LIST = 16, 1, 5
 #: From the last axon, or entry, until the host port takes the core for quiet.
@@ -35,7 +45,7 @@ SLOT = 3
 TO_ASK, TO_LOAD = 1, 1
 #: From the request for a row's last part to its sum, from the sum to its writing, from there to the queue's way out.
 TO_SUM, TO_WRITE, TO_LEAVE = 3, 6, 1
-#: Rows inside from which on no more are asked for.
-ROWS = 12
+#: Rows inside from which on no more are asked for; from the cycle in which one is taken out to the next request.
+ROWS, TO_ROOM = 12, 1
 #: With overlapping ticks the lanes may swap once all rows were asked for; where the synapse memory answers sooner than this, later.
 SWAP = 3

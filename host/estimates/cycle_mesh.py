@@ -11,15 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from spikeloom.host.estimates.cycle_latencies import ROUTER_QUEUE
+from spikeloom.host.estimates.cycle_latencies import ENTRANCE, ROUTER_QUEUE
 from spikeloom.params import ArrayParams
 
+#: A router's ports, in the order of their turns.
+PORTS = ("north", "east", "south", "west", "local")
 #: First and last column, first and last row; None is the host.
 Rectangle = tuple[int, int, int, int]
 
 
 class Packet(NamedTuple):
-    """``due``: the window that may not end before it has arrived; ``delay`` in ticks less one; ``ahead``: of the host, for the next tick."""
+    """``delay`` in ticks less one; ``due``: the window that may not end before it has arrived; ``ahead``: of the host, for the next
+    tick."""
 
     target: Rectangle | None
     delay: int
@@ -58,19 +61,18 @@ class _Output:
 
 
 class Mesh:
-    """The routers' queues, between ``cores`` (row by row). ``inside`` counts packets by when they are due, and ``left`` has the cycle in which the last of them left, those apart
-    that the host sent ahead."""
+    """The routers' queues, between ``cores`` (row by row). ``inside`` counts packets by when they are due, and ``left`` has the cycle in
+    which the last of them left, those apart that the host sent ahead."""
 
     def __init__(self, params: ArrayParams, cores: Sequence[Core]) -> None:
         self._cores = cores
         self._size = params.columns, params.rows
-        names = ("north", "east", "south", "west", "local")
         self._queues: list[deque[Packet]] = []
         self._at: list[tuple[int, int, str]] = []
         self._number: dict[tuple[int, int, str], int] = {}
         for y in range(params.rows):
             for x in range(params.columns):
-                for name in names:
+                for name in PORTS:
                     if name == "local" or (x, y, name) == (0, 0, "west") or self._beside(x, y, name) is not None:
                         self._number[x, y, name] = len(self._queues)
                         self._queues.append(deque())
@@ -126,7 +128,7 @@ class Mesh:
                 waiting = queues[queue]
                 waiting.popleft()
                 self.inside[packet.due] -= 1
-                self.left[packet.due, packet.ahead] = cycle
+                self.left[packet.due, packet.ahead] = cycle + (ENTRANCE if output.core is not None else 0)
                 if waiting:
                     needed[queue] = list(self._way(queue, waiting[0].target))
                 else:
@@ -165,11 +167,11 @@ class Mesh:
         if output is None:
             beside = None if name == "local" else self._beside(x, y, name)
             opposite = {"north": "south", "south": "north", "east": "west", "west": "east"}
-            sources = {"east": ("west", "local"), "west": ("east", "local"), "local": ("north", "east", "south", "west", "local"),
+            sources = {"east": ("west", "local"), "west": ("east", "local"), "local": PORTS,
                        "north": ("east", "south", "west", "local"), "south": ("north", "east", "west", "local")}[name]
             if (x, y, name) == (0, 0, "west"):
                 sources = ("east", "south", "local")
-            queues = [self._number[x, y, source] for source in ("north", "east", "south", "west", "local")
+            queues = [self._number[x, y, source] for source in PORTS
                       if source in sources and (x, y, source) in self._number]
             output = self._outputs[x, y, name] = _Output(
                 self._number[(*beside, opposite[name])] if beside else -1, self._cores[y * self._size[0] + x] if name == "local" else None,

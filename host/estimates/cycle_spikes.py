@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from spikeloom.host.estimates.cycle_axons import NEVER
 from spikeloom.host.estimates.cycle_latencies import (
-    PACKET_QUEUE,
+    KEPT,
+    PACKETS,
     QUIET,
     ROWS,
     SWAP,
@@ -16,6 +17,8 @@ from spikeloom.host.estimates.cycle_latencies import (
     TO_CORES,
     TO_LEAVE,
     TO_LOAD,
+    TO_ROOM,
+    TO_SEND,
     TO_SUM,
     TO_WRITE,
 )
@@ -51,10 +54,11 @@ class Sender:
         self._row: _Row | None = None
         self._items: Packets = []  # of the row, the next one last,
         self._coming: Packets = []  # and of the row that waits
-        self._made: deque[Packet] = deque()
+        self._made: deque[tuple[int, Packet]] = deque()  # from when on it can be sent, or kept
         self._kept: list[Packet | None] = [None, None]  # for the host, and for cores
         self._offered = -1  # the packet made (0) or one of those kept (1, 2) that was not taken: it stays
         self._moved: dict[int, int] = {}  # when the spike unit last did anything for a window's update
+        self._ended: dict[int, int] = {}  # when it last had anything to do with its rows
         self.loads: list[int] = []  # cycles of the LOADs since the pulse
         self.dropping = False  # packets for cores are of a sample that has ended
         self.wake = NEVER  # the next cycle in which there may be something to do
@@ -62,7 +66,8 @@ class Sender:
     def begin(self, pulse: int, window: int, spiking: list[int]) -> None:
         """Update all rows, of which some have something to send."""
         self.loads, self._window = [], window
-        self._moved = {update: moved for update, moved in self._moved.items() if update == window - 1}
+        self._moved, self._ended = ({update: cycle for update, cycle in when.items() if update == window - 1}
+                                    for when in (self._moved, self._ended))
         if self._core.rows:
             self._spiking, self._next = deque(spiking), 0
             self._begin_fold(pulse + TO_CORES)
@@ -77,7 +82,7 @@ class Sender:
         last = self._window - 1 if overlap else self._window
         kept = [packet.due - 1 for packet in self._kept if packet is not None]
         inside = [row.update for row in (self._waiting, self._row, *self._queue) if row is not None]
-        if any(update <= last for update in (*inside, *(packet.due - 1 for packet in self._made), *kept)):
+        if any(update <= last for update in (*inside, *(packet.due - 1 for _, packet in self._made), *kept)):
             return NEVER
         drained = [asked + (TO_SUM + TO_WRITE if window <= last else max(0, SWAP - self._latency))
                    for window, asked in self._asked.items()]
@@ -95,7 +100,7 @@ class Sender:
         """Ask for rows, as far as what left by this cycle tells that there is room. Where there was none yet, there is none before
         ``retry``, unless a row leaves."""
         core = self._core
-        self._from = max(self._from, cycle + 1)
+        self._from = max(self._from, cycle + TO_ROOM)
         while self._next < core.rows:
             if len(self._queue) < ROWS - TO_WRITE:  # room for them and for the silent ones that are being written
                 self._from += core.row_cycles - self._part
@@ -134,19 +139,19 @@ class Sender:
 
     def step(self, cycle: int, room: bool) -> Packet | None:
         """What is sent in this cycle, if the router has room. All of it depends on what was there before."""
-        full = len(self._made) == PACKET_QUEUE
+        full = len(self._made) == PACKETS
         sent = self._send(cycle, room)
         row, ended = self._row, False
         if row is not None and not full:
             item = self._items.pop()
-            self._moved[row.update] = cycle
+            self._moved[row.update] = self._ended[row.update] = cycle
             if item is not None and not (self.dropping and item.target is not None):
-                self._made.append(item)
+                self._made.append((cycle + TO_SEND, item))
             if not self._items:
                 self._row, ended = None, True
         waiting = self._waiting
         if waiting is not None and (not self._coming or row is None or ended):
-            self._moved[waiting.update] = cycle
+            self._moved[waiting.update] = self._ended[waiting.update] = cycle
             if self._coming:
                 self._row, self._items = waiting, self._coming
             self._waiting = None
@@ -165,12 +170,15 @@ class Sender:
             return
         times = [self._retry]
         times += [self._queue[0].asked + TO_SUM + TO_WRITE + TO_LEAVE] if self._queue else []
-        times += [self._asked.get(packet.due - 1, NEVER) + TO_SUM + TO_WRITE + TO_LEAVE for packet in self._kept if packet is not None]
+        times += [self._asked.get(packet.due - 1, NEVER) + TO_SUM + TO_WRITE + 1 for packet in self._kept if packet is not None]
         self.wake = max(cycle + 1, min(times))
 
     def _more(self, update: int, cycle: int) -> bool:
         """Whether rows of an update are still to come."""
-        if update == self._window and self._next < self._core.rows or cycle < self._asked[update] + TO_SUM + TO_WRITE + TO_LEAVE:
+        if update == self._window and self._next < self._core.rows:
+            return True
+        ended = max(self._asked[update] + TO_SUM + TO_WRITE, self._ended.get(update, 0))
+        if cycle <= ended + KEPT:
             return True
         rows = (self._waiting, self._row, self._queue[0] if self._queue else None)
         return any(row is not None and row.update <= update for row in rows)
@@ -185,7 +193,7 @@ class Sender:
                 yield number
 
     def _send(self, cycle: int, room: bool) -> Packet | None:
-        head = self._made[0] if self._made else None
+        head = self._made[0][1] if self._made and self._made[0][0] <= cycle else None
         kind = -1 if head is None else 1 if head.target is None else 2 if head.delay else 0
         chosen = self._offered if self._offered >= 0 else next(self._wants(cycle, head, kind), -1)
         self._offered = -1 if room else chosen

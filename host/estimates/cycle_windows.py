@@ -10,7 +10,7 @@ import numpy as np
 from spikeloom.errors import InputError
 from spikeloom.host.estimates.cycle_axons import NEVER, Numbered, Receiver, Walked
 from spikeloom.host.estimates.cycle_events import Activity
-from spikeloom.host.estimates.cycle_latencies import AHEAD, EMPTY, FIRST_WORD, QUIET, READ, READ_ENTRY, TO_TICK
+from spikeloom.host.estimates.cycle_latencies import AHEAD, EMPTY, FIRST_WORD, MARK, QUIET, READ, READ_ENTRY, RESTING, TO_TICK
 from spikeloom.host.estimates.cycle_mesh import Mesh, Packet, Rectangle
 from spikeloom.host.estimates.cycle_spikes import Packets, Sender
 from spikeloom.host.estimates.cycle_tables import CoreTables
@@ -33,8 +33,8 @@ class Array:
         self._mesh = Mesh(params, self._receivers)
         self._ticks: dict[int, tuple[int, int]] = {}  # the (sample, tick) that a window updates
         self._window, self.pulse = 0, 0  # the running window, and the cycle of the pulse that began it
-        self._ends, self._marked = True, False  # whether that pulse ended a sample, and whether a MARK is due since
-        self.mark: int | None = None  # the cycle of that MARK
+        self._ends, self._marked = True, False  # whether that pulse ended a sample, and whether a MARK is due
+        self.marks = [0]  # cycles of the MARKs that end samples
         self._overlap = False  # whether the next pulse leaves out what is not due in the running tick
         self._cycle = 0  # the next one to be followed
         # Words of the host: those of the running tick, when the next is sent, when the port is ready for a pulse, and those that follow,
@@ -57,7 +57,7 @@ class Array:
     def begin(self, sample: int, tick: int, *, ends: bool, marked: bool) -> None:
         """The window behind the pulse that ended a tick; ``ends``: it was the sample's last, ``marked``: a MARK says when it was over."""
         self._window += 1
-        self._ends, self._marked, self.mark = ends, marked, None
+        self._ends, self._marked = ends, marked
         self._ticks = {self._window - 1: self._ticks.get(self._window - 1, (0, 0)), self._window: (sample, tick)}
         self._ready = self._reading = 0
         self._mesh.forget(self._window)
@@ -71,9 +71,7 @@ class Array:
         """Readings, (hops, entries) each, before the next tick's words."""
         if not commands:
             return
-        quiet = self._follow(overlap=False)
-        if self._marked:
-            self.mark, quiet = quiet, quiet + 1
+        quiet = self._mark(max(self._follow(overlap=False).values()))
         self._reading = sum(READ + 2 * hops + READ_ENTRY * count for hops, count in commands) - 1
         self._ready = quiet + self._reading
 
@@ -87,18 +85,29 @@ class Array:
         self._following, self._ahead = following, 0
         if self._ready != NEVER and following:
             self._next_word = max(self._ready, self.pulse + EMPTY)
-        quiet = self._follow(self._overlaps and not (self._ends or self._marked))
-        if self._marked and self.mark is None:
-            self.mark, quiet = quiet, quiet + 1
-        self._next_word = NEVER
-        while self._next() <= quiet:
+        times = self._follow(self._overlaps and not (self._ends or self._marked))
+        name, quiet = max(times, key=lambda name: times[name]), max(times.values())
+        reading = min(self._reading, quiet - self.pulse)
+        self.limits["readings"] += reading
+        self.limits[name] += quiet - self.pulse - reading
+        self.pulse, self._next_word = self._mark(quiet), NEVER
+        while self._next() <= self.pulse:
             self._step(self._next())
-        self.pulse = quiet
+
+    def _mark(self, quiet: int) -> int:
+        """Say MARK if it is due; returns the cycle in which the array is quiet then."""
+        if not self._marked:
+            return quiet
+        self._marked = False
+        if self._ends:
+            self.marks.append(quiet)
+        return quiet + MARK
 
     # What is followed from cycle to cycle.
 
-    def _follow(self, overlap: bool) -> int:
-        """Until everything has been done that must be before the next pulse; returns the cycle of the pulse, without a MARK."""
+    def _follow(self, overlap: bool) -> dict[str, int]:
+        """Until everything has been done that must be before the next pulse; returns the cycles until which the array waits, by what
+        for."""
         self._overlap = overlap
         while self._ready == NEVER or self._due(overlap):
             self._step(self._next())
@@ -107,12 +116,7 @@ class Array:
             self._step(self._next())
             if not overlap:  # words that are sent ahead have to arrive
                 times["host"] = max(self._ready, self._mesh.left.get((self._window + 1, True), 0) + QUIET)
-        quiet = max(times.values())
-        name = max(times, key=lambda name: times[name])
-        spent = quiet - self.pulse
-        self.limits["readings"] += min(self._reading, spent)
-        self.limits[name] += spent - min(self._reading, spent)
-        return quiet
+        return times
 
     def _due(self, overlap: bool) -> bool:
         """Whether something is left that must be done before the next pulse and whose cycle is not known yet."""
@@ -138,6 +142,7 @@ class Array:
         return max(self._cycle, min(self._next_word, min(sender.wake for sender in self._senders)))
 
     def _step(self, cycle: int) -> None:
+        assert cycle < NEVER, "something is left that nothing moves"
         sent = []
         for index, sender in enumerate(self._senders):
             if sender.wake <= cycle:
@@ -165,7 +170,8 @@ class Array:
                 self._ready = cycle + TO_TICK
                 self._next_word = self._ready if self._following else NEVER
             return Packet(cores, 0, block, mask, self._window)
-        if all(sender.rest(self._overlap) <= cycle and receiver.rests(cycle, sender.loads)
+        seen = cycle - RESTING
+        if all(sender.rest(self._overlap) <= seen and receiver.rests(seen, sender.loads)
                for receiver, sender in zip(self._receivers, self._senders, strict=True)):
             return None
         mask, block, cores = self._following[self._ahead]
