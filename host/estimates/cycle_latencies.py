@@ -26,7 +26,7 @@ QUIET = 2
 # The spike unit.
 #: Packets that it has made and not sent or kept; from making one to the cycle in which it can be sent or kept.
 PACKETS, TO_SEND = 2, 1
-#: From the cycle behind the last row, in which a packet may leave that was kept for others to join, until it does.
+#: From the spike unit's last step of an update to the last cycle in which a packet is kept for others to join.
 KEPT = 0
 
 # Axons.

@@ -177,8 +177,7 @@ class Sender:
         """Whether rows of an update are still to come."""
         if update == self._window and self._next < self._core.rows:
             return True
-        ended = max(self._asked[update] + TO_SUM + TO_WRITE, self._ended.get(update, 0))
-        if cycle <= ended + KEPT:
+        if cycle <= max(self._asked[update] + TO_SUM + TO_WRITE, self._ended.get(update, 0) + KEPT):
             return True
         rows = (self._waiting, self._row, self._queue[0] if self._queue else None)
         return any(row is not None and row.update <= update for row in rows)
