@@ -26,8 +26,9 @@ QUIET = 2
 # The spike unit.
 #: Packets that it has made and not sent or kept; from making one to the cycle in which it can be sent or kept.
 PACKETS, TO_SEND = 2, 1
-#: From the spike unit's last step of an update to the last cycle in which a packet is kept for others to join.
-KEPT = 0
+#: From the spike unit's last step of an update to the last cycle in which a packet is kept for others to join: where that step made
+#: none, and where it made one.
+KEPT, KEPT_BEHIND = 0, 0
 
 # Axons.
 #: From a router's way out to the axons.

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from spikeloom.host.estimates.cycle_latencies import ENTRANCE, ROUTER_QUEUE
+from spikeloom.host.estimates.cycle_latencies import ROUTER_QUEUE
 from spikeloom.params import ArrayParams
 
 #: A router's ports, in the order of their turns.
@@ -128,7 +128,7 @@ class Mesh:
                 waiting = queues[queue]
                 waiting.popleft()
                 self.inside[packet.due] -= 1
-                self.left[packet.due, packet.ahead] = cycle + (ENTRANCE if output.core is not None else 0)
+                self.left[packet.due, packet.ahead] = cycle
                 if waiting:
                     needed[queue] = list(self._way(queue, waiting[0].target))
                 else:

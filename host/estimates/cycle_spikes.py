@@ -9,6 +9,7 @@ from typing import NamedTuple
 from spikeloom.host.estimates.cycle_axons import NEVER
 from spikeloom.host.estimates.cycle_latencies import (
     KEPT,
+    KEPT_BEHIND,
     PACKETS,
     QUIET,
     ROWS,
@@ -58,7 +59,7 @@ class Sender:
         self._kept: list[Packet | None] = [None, None]  # for the host, and for cores
         self._offered = -1  # the packet made (0) or one of those kept (1, 2) that was not taken: it stays
         self._moved: dict[int, int] = {}  # when the spike unit last did anything for a window's update
-        self._ended: dict[int, int] = {}  # when it last had anything to do with its rows
+        self._ended: dict[int, int] = {}  # until when packets are kept for what may come of its rows
         self.loads: list[int] = []  # cycles of the LOADs since the pulse
         self.dropping = False  # packets for cores are of a sample that has ended
         self.wake = NEVER  # the next cycle in which there may be something to do
@@ -144,14 +145,16 @@ class Sender:
         row, ended = self._row, False
         if row is not None and not full:
             item = self._items.pop()
-            self._moved[row.update] = self._ended[row.update] = cycle
+            self._moved[row.update], self._ended[row.update] = cycle, cycle + KEPT
             if item is not None and not (self.dropping and item.target is not None):
+                self._ended[row.update] = cycle + KEPT_BEHIND
                 self._made.append((cycle + TO_SEND, item))
             if not self._items:
                 self._row, ended = None, True
         waiting = self._waiting
         if waiting is not None and (not self._coming or row is None or ended):
-            self._moved[waiting.update] = self._ended[waiting.update] = cycle
+            self._moved[waiting.update] = cycle
+            self._ended[waiting.update] = max(self._ended.get(waiting.update, 0), cycle + KEPT)
             if self._coming:
                 self._row, self._items = waiting, self._coming
             self._waiting = None
@@ -177,7 +180,7 @@ class Sender:
         """Whether rows of an update are still to come."""
         if update == self._window and self._next < self._core.rows:
             return True
-        if cycle <= max(self._asked[update] + TO_SUM + TO_WRITE, self._ended.get(update, 0) + KEPT):
+        if cycle <= max(self._asked[update] + TO_SUM + TO_WRITE, self._ended.get(update, 0)):
             return True
         rows = (self._waiting, self._row, self._queue[0] if self._queue else None)
         return any(row is not None and row.update <= update for row in rows)
