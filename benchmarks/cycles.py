@@ -34,7 +34,7 @@ from spikeloom.sim.activity import activity
 
 DATA = Path(os.environ.get("SPIKELOOM_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 HEAD = "| case | samples | measured cycles | predicted | error | worst sample | waited most for |\n|---|---|---|---|---|---|---|"
-#: The error that the model may have over a case.
+#: The error that the model may have in any sample.
 LIMIT = 0.05
 SQUARE = ArrayParams(columns=2, rows=2, lanes=8, banks=2, words=32, block=8, delay_depth=16, destinations=32)
 #: The arrays of the random cases.
@@ -100,7 +100,7 @@ def nmnist(count: int = 2) -> Iterator[Work]:
 
 CASES: dict[str, Callable[[], Iterator[Work]]] = {
     **{name: partial(random_cases, params) for name, params in ARRAYS.items()},
-    **{f"array_{number}": partial(verified, number) for number in range(3)},
+    **{f"array_{number}": partial(verified, number) for number in range(6)},
     "digits": digits, "netx_mnist": netx, "netx_speed": partial(netx, objective="speed"), "nmnist": nmnist,
 }
 
@@ -131,7 +131,7 @@ def compare(name: str) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Command line; returns 1 where a case is off by more than :data:`LIMIT`."""
+    """Command line; returns 1 where a sample is off by more than :data:`LIMIT`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", metavar="CASE")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -164,7 +164,7 @@ def main() -> int:
         write("cycles", "\n".join(lines))
     if options.json:
         print(json.dumps({"limit": LIMIT, "cases": rows}, indent=2))
-    return int(any(abs(row["error"]) > LIMIT for row in rows))
+    return int(any(abs(row["worst"]) > LIMIT for row in rows))
 
 
 if __name__ == "__main__":

@@ -58,7 +58,10 @@ def unavoidable(image: Image, spikes: Any, events: Activity) -> Any:
             for destination in fan:
                 chosen = [(destination.mask >> bit) & 1 for bit in range(params.neurons_per_cycle)]
                 sent = rows[:, :, row] @ np.array(chosen)
-                for target, _ in destination.targets:
+                if destination.cores is None:
+                    continue
+                x0, x1, y0, y1 = destination.cores
+                for target in (y * params.columns + x for y in range(y0, y1 + 1) for x in range(x0, x1 + 1)):
                     reads[:, 1 + destination.delay:, target] += sent[:, :ticks - 1 - destination.delay]
     return np.maximum(1, -(-reads.max(axis=2) // params.banks)).sum(axis=1)
 

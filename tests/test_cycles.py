@@ -26,7 +26,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def measured(*cases: str) -> list[dict[str, Any]]:
-    """Rows of benchmarks/cycles.py, which ends with 1 where a case is off by more than 5 %."""
+    """Rows of benchmarks/cycles.py, which ends with 1 where a sample is off by more than 5 %."""
     done = subprocess.run([sys.executable, "benchmarks/cycles.py", "--json", *cases], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     rows: list[dict[str, Any]] = json.loads(done.stdout)["cases"]
@@ -36,7 +36,7 @@ def measured(*cases: str) -> list[dict[str, Any]]:
 
 def test_random_images_take_the_predicted_cycles() -> None:
     for row in measured("tiny", "square"):
-        assert abs(row["error"]) <= 0.05, row
+        assert abs(row["worst"]) <= 0.05, row
         assert row["measured"] > 5000, "the cases do too little to say anything"
 
 
@@ -45,9 +45,9 @@ def test_random_images_take_the_predicted_cycles() -> None:
 def test_real_networks_and_random_arrays_take_the_predicted_cycles() -> None:
     for part in (("mnist", "t10k-images-idx3-ubyte.gz"), ("netx", "mnist_784-128-64-10.net"), ("nmnist", "nmnist_train_300.npz")):
         shared_data(*part)
-    for row in measured("digits", "netx_mnist", "netx_speed", "nmnist", "array_0", "array_1", "array_2"):
-        print(f"{row['case']}: {row['measured']:,} cycles, predicted {row['predicted']:,} ({row['error']:+.2%})")
-        assert abs(row["error"]) <= 0.05, row
+    for row in measured("digits", "netx_mnist", "netx_speed", "nmnist", *(f"array_{number}" for number in range(6))):
+        print(f"{row['case']}: {row['measured']:,} cycles, predicted {row['predicted']:,}, worst sample {row['worst']:+.2%}")
+        assert abs(row["worst"]) <= 0.05, row
 
 
 @pytest.mark.parametrize("params", [TINY, SQUARE], ids=["one core", "2 × 2"])

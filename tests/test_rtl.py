@@ -11,7 +11,7 @@ import pytest
 from spikeloom.fields import Words
 from spikeloom.host.driver import Driver
 from spikeloom.host.encode import clear_words
-from spikeloom.host.estimates.cycle_windows import READ, READ_ENTRY
+from spikeloom.host.estimates.cycle_latencies import EMPTY, READ, READ_ENTRY
 from spikeloom.host.port import RESET_ARRAY
 from spikeloom.image import Image
 from spikeloom.memories import Control, Memory, memory_specs
@@ -25,9 +25,7 @@ from spikeloom.sim.verify import check_case, first_difference
 from tests.arrays import SQUARE, TINY, TWIN, answers, everything, packet, sound_case, word
 from tests.images import Neuron, lone
 
-#: Cycles of a tick in which nothing happens, and of the boundary between two busy ticks: what this gateware takes. A change for the
-#: better is welcome, and goes here.
-EMPTY_TICK = 2
+#: Cycles of the boundary between two busy ticks: what this gateware takes. A change for the better is welcome, and goes here.
 BOUNDARY = 1
 
 icarus = pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog (iverilog) is not installed")
@@ -137,7 +135,7 @@ def test_an_empty_tick_costs_two_cycles_whatever_the_mesh(params: ArrayParams) -
         transport = blank(driver)
         first = cycles_of(transport)
         for ticks in (2, 10, 1000):
-            assert cycles_of(transport, word(Command.TICK, count=ticks)) - first == EMPTY_TICK * ticks
+            assert cycles_of(transport, word(Command.TICK, count=ticks)) - first == EMPTY * ticks
 
 
 @pytest.mark.parametrize(("params", "hops"), [(TINY, 0), (SQUARE, 2)], ids=["one core", "2 × 2"])

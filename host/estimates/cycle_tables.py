@@ -15,14 +15,13 @@ from spikeloom.memories import Control, Memory, destination_record, memory_specs
 @dataclass(frozen=True)
 class Destination:
     """One destination of a row: ``mask`` of the row's neurons, first axon or output ``first``, ``delay`` in ticks less one, ``planes``,
-    (core, hops) of each target core, or the hops to the host in ``out`` (−1: cores)."""
+    and the ``cores``' columns and rows (first and last of each), or None for the host."""
 
     mask: int
     first: int
     delay: int
     planes: int
-    targets: tuple[tuple[int, int], ...]
-    out: int
+    cores: tuple[int, int, int, int] | None
 
 
 class CoreTables:
@@ -37,7 +36,7 @@ class CoreTables:
         slices = max(1, control[Control.SLICES])
         self.row_cycles = (1 if slices == 2 else slices) * currents  # two slices are drained together
         self.rows = self.groups * self.folds
-        self.core, self.at = core, core[0] + core[1]
+        self.core = core
         self.fan = self._fan(image)
         self.lists = self._lists(image) if params.lists else None
 
@@ -62,12 +61,8 @@ class CoreTables:
         for index in range(start, self.params.destinations):
             entry = {name: int(values[index]) for name, values in table.items()}
             first = entry["block"] * self.params.block + entry["offset"] * self.params.neurons_per_cycle
-            x, y = self.core
-            targets = tuple((row * self.params.columns + column, abs(row - y) + abs(column - x))
-                            for row in range(entry["y0"], entry["y1"] + 1) for column in range(entry["x0"], entry["x1"] + 1))
-            host = bool(entry["host"])
-            found.append(Destination(entry["mask"], first, entry["delay"], entry["planes"], () if host else targets,
-                                     self.at if host else -1))
+            cores = None if entry["host"] else (entry["x0"], entry["x1"], entry["y0"], entry["y1"])
+            found.append(Destination(entry["mask"], first, entry["delay"], entry["planes"], cores))
             if entry["last"]:
                 return tuple(found)
         raise ImageError(f"Core {self.core}: the destinations from {start} on run beyond {self.params.destinations}")

@@ -1,37 +1,43 @@
 """How many cycles a network takes, from its image and its events: a model of the array's time, not a simulation of the array.
 
-Read from the gateware in hdl/. Time runs in *windows*, from the pulse that ends one tick (cycle 0) to the pulse that ends the
-next. In a window a core updates the tick that has ended, sends its spikes, and integrates what arrives, so that
+Read from the gateware in hdl/, with its latencies in :mod:`spikeloom.host.estimates.cycle_latencies`. Time runs in *windows*, from the
+pulse that ends one tick (cycle 0) to the pulse that ends the next. In a window a core updates the tick that has ended, sends its spikes,
+and integrates what arrives, so that
 
     window = max(update, integration, host stream, EMPTY)
 
 ========================== =======================================================================================================
-row r of fold f joined      J_f + (r + 1)·S; S = slices · currents, 2 slices counting 1; J_f = L + 4 with one fold, else
-                            L + 5 + f·(groups·S + L + 1)
-its spikes are queued       q = that + 6; L = 1 + log₂ banks, the latency of the synapse memory
-the spike unit is done      e = max(q + 2, e of the row before) + Σ over destinations max(1, planes), for rows that spike or send v;
-                            a packet made in cycle e is sent in e + 1, or kept for others to join that go the same way to the
-                            same block, if it is for the host or not due in the next tick
-**update**                  q of the last row, or e + 1, or the cycle in which the last packet is sent that was kept, + 2; where ticks
-                            overlap, the last row joined − 3 + max(0, 3 − L) + 2, and what the update before has left, likewise
-a packet sent in cycle s    reaches a core h hops away in s + 1 + h, one packet a core a cycle; the host likewise, one word a cycle
-host words sent ahead       up to AHEAD of the next tick's, a word a cycle from behind the TICK on until the cores rest; they reach the
-                            queues in cycles 1, 2, … of their window; the last one delays the pulse to its cycle + 3 + h, unless
-                            ticks overlap
-other host word i           is sent in cycle i (1, 2, …), or when the axon queues (QUEUE packets a bank) let it
-packet i that was delayed   is at its core's queues in cycle i
-an axon of bank b           fires in max(arrival + 1, last of bank b + 1): an axon a bank a cycle
-an entry of a list          is there 5 cycles after its axon; of all banks only those with the first waiting bank's fold fire together,
-                            and none while a fold is loaded
-**integration**             last fire + 1, with lists + 2
-**host stream**             words of the tick that were not sent ahead + 2 (their TICK comes behind them); last word to the host + 2
-EMPTY                       2
-reading potentials          begins with the window quiet; 10 + 2·h + words for each READ, then the tick's host words follow
-MARK                        1
+row r of fold f is asked   a = A_f + (r + 1)·S − 1; S = slices · currents, 2 slices counting 1; A_f = L + 2 with one fold, else
+for                        L + 3 + f·(groups·S + L + 1); L = 1 + log₂ banks, the latency of the synapse memory; later, while ROWS rows
+                           are on their way to the spike unit or wait for it
+its spikes are queued      q = a + 9
+the spike unit             takes a row in q + 1, or when it has begun with the row before; then a cycle for each destination and plane
+                           (max(1, planes)), for rows that spike or send v; later, while PACKETS wait to be sent
+a packet made in cycle e   is sent in e + 1, or when the router has room; or it is kept for others to join that go the same way to the same
+                           block, if it is for the host or not due in the next tick: until another drives it out, or no row is left
+routers                    forward a packet an output a cycle, X before Y, inputs in turns, from queues of ROUTER_QUEUE packets: so it
+                           reaches a core h hops away 1 + h cycles later, or when those before it let it
+**update**                 q of the last row, or the last cycle of the spike unit or a router, + 2; where ticks overlap, those of the update
+                           before, and the last row asked for + 2 + max(0, 3 − L)
+host words                 of the tick a word a cycle, from cycle 1 on; up to AHEAD of the next tick's from behind the TICK on until the
+                           cores rest, which keep the pulse waiting until they have arrived unless ticks overlap
+a core takes               a packet a cycle while its banks' queues (BANK_QUEUE packets) have room: one that comes first, then those that
+                           were sent ahead, then those that were delayed, both from cycle 1 on
+an axon of bank b          fires in max(packet + 1, last of bank b + 1): an axon a bank a cycle
+an entry of a list         is there 5 cycles after its axon; of all banks only those with the first waiting bank's fold fire together,
+                           and none while a fold is loaded
+**integration**            last fire + 1, with lists + 2
+**host stream**            last word of the tick + 2 (its TICK comes behind)
+EMPTY                      2
+reading potentials         begins with the window quiet; 10 + 2·h + words for each READ, then the tick's host words follow
+MARK                       1
 ========================== =======================================================================================================
 
+Each part has its equation, but for packets that wait for each other between spike units, routers and cores: these queues are followed from
+cycle to cycle, as long as anything is in them.
+
 A sample counts from the MARK before to its own, so readings at its end count for the next sample, as in the driver. What the
-model leaves out: packets that wait for each other between cores, spike units that wait for full queues, and a host that pauses.
+model leaves out: that queues in front of lists are finite, what earlier traffic left of the routers' turns, and a host that pauses.
 ``benchmarks/cycles.py`` measures the error against the RTL.
 
 Events are exact (``spikeloom.sim.activity``), or drawn at given rates
@@ -50,7 +56,7 @@ from spikeloom.events import InputSpikes, prepare
 from spikeloom.fields import Ints
 from spikeloom.host.encode import MARK_TICKS, InputEncoder, ReadPlan
 from spikeloom.host.estimates.cycle_events import Activity
-from spikeloom.host.estimates.cycle_windows import Array, Window, Word
+from spikeloom.host.estimates.cycle_windows import Array, Word
 from spikeloom.image import Image
 from spikeloom.machine import Potentials, readings
 from spikeloom.memories import Memory
@@ -92,27 +98,22 @@ def predict(image: Image, spikes: InputSpikes, activity: Activity, *, potentials
     array = Array(image, activity)
 
     def words_of(sample: int, tick: int) -> list[Word]:
-        return [(int(masks[sample, tick, g]), fields["block"][g], range(fields["x0"][g], fields["x1"][g] + 1),
-                 range(fields["y0"][g], fields["y1"][g] + 1)) for g in np.flatnonzero(masks[sample, tick])]
+        return [(int(masks[sample, tick, g]), fields["block"][g], (fields["x0"][g], fields["x1"][g], fields["y0"][g], fields["y1"][g]))
+                for g in np.flatnonzero(masks[sample, tick])]
 
-    marks, clock, window = [0], 0, Window(array, None)
     following = words_of(0, 0)
     for sample, tick in np.ndindex(samples, ticks):
         words, last = following, tick == ticks - 1
         following = words_of(sample + last, (tick + 1) % ticks) if sample + last < samples else []
-        starts = bool(words) or tick % MARK_TICKS == 0 or bool(reads.get(tick - 1))
-        begin = window.read(reads.get(tick - 1, []) if tick else reads.get(ticks - 1, []) if sample else [])
-        window.host(words, begin, starts)
-        quiet = window.close(following if not reads.get(tick) else [])
-        if window.marked and window.mark is None:
-            window.mark, quiet = quiet, quiet + 1
-        if window.ends and window.mark is not None:
-            marks.append(clock + window.mark)
-        clock += quiet
-        window = Window(array, (sample, tick), end=last, marked=last or (tick + 1) % MARK_TICKS == 0)
-    window.read(reads.get(ticks - 1, []))
-    marks.append(clock + (window.close([]) if window.mark is None else window.mark))
-    return Prediction(np.diff(marks).astype(np.int64), dict(array.limits), array.reads if activity.reads is None else activity.reads)
+        before = reads.get(tick - 1 if tick else ticks - 1, []) if sample or tick else []
+        starts = bool(words or (tick and before)) or tick % MARK_TICKS == 0
+        array.read(before)
+        array.close(words if starts else None, following if not reads.get(tick) else [])
+        array.begin(sample, tick, ends=last, marked=last or (tick + 1) % MARK_TICKS == 0)
+    array.read(reads.get(ticks - 1, []))
+    if len(array.marks) <= samples:
+        array.close(None, [])
+    return Prediction(np.diff(array.marks).astype(np.int64), dict(array.limits), array.reads if activity.reads is None else activity.reads)
 
 
 def _reads(image: Image, name: str) -> list[tuple[int, int]]:
