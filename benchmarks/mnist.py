@@ -99,8 +99,8 @@ def measure(data: Mnist, tested: Any, options: argparse.Namespace) -> tuple[dict
     figures = {
         "array": options.array, "parameters": dict(options.set), "images": count, "test images": len(held),
         "accuracy": float(held.mean()), "accuracy error": float(1.96 * np.sqrt(held.mean() * (1 - held.mean()) / len(held))),
-        "clock (MHz)": options.clock_mhz, "cycles": cycles, "cycles an image": cycles / count, "images a second": options.clock_mhz * 1e6 * count / cycles,
-        "first result (µs)": int(first.cycles.sum()) / options.clock_mhz,
+        "clock (MHz)": options.clock_mhz, "cycles": cycles, "cycles an image": cycles / count,
+        "images a second": options.clock_mhz * 1e6 * count / cycles, "first result (µs)": int(first.cycles.sum()) / options.clock_mhz,
         "SOP": sops, "SOP a cycle": sops / cycles, "roofline (SOP a cycle)": roofline, "fraction of roofline": sops / cycles / roofline,
         "energy an image (nJ)": {name: value / options.stream * 1e3 for name, value in spent.plain().items()},
         "active inputs an image": float(pixels.sum(1).mean()), "of its busiest bank": float(most.mean()), "banks": params.banks,

@@ -57,4 +57,4 @@ def figure(width: float = 6.0, height: float = 3.4) -> Any:
 
 def save(drawn: Any, name: str) -> None:
     """Write a figure to docs/; the same figure gives the same bytes."""
-    drawn.savefig(DOCS / name, dpi=110, metadata={"Software": None})
+    drawn.savefig(DOCS / name, dpi=110, metadata={"Software": None}, pil_kwargs={"optimize": True})
