@@ -33,7 +33,7 @@ def plot(result: dict[str, Any]) -> Any:
     starts, counts = zip(*result["nanoseconds"].items(), strict=True)
     axes.bar([float(start) for start in starts], counts, 0.25, align="edge")
     goal = 1000 / result["mhz"] - result["uncertainty_ns"]
-    axes.axvline(goal, color="C3", label=f"{result['mhz']:g} MHz: {goal:.2f} ns without uncertainty")
+    axes.axvline(goal, color="C3", label=f"{result['mhz']:g} MHz ({goal:.2f} ns)")
     axes.set(yscale="log", xlabel="ns that the latest path to an end point needs (model of a -1 part)", ylabel="end points")
     axes.legend()
     return drawn
