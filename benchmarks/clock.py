@@ -43,8 +43,8 @@ LANES = 48
 def _lanes(params: ArrayParams) -> str:
     """Verilog of the lane array of one core: every input and output in a register, so that all its paths count."""
     from amaranth.back import verilog
-    from amaranth.hdl import Cat, Module, Signal
-    from amaranth.lib.wiring import In, Out
+    from amaranth.hdl import Cat, Module, Signal, Value
+    from amaranth.lib.wiring import Flow, In, Out
 
     from spikeloom.hdl.component import Component
     from spikeloom.hdl.lanes import Lanes
@@ -60,12 +60,15 @@ def _lanes(params: ArrayParams) -> str:
             m = Module()
             m.submodules.synapses = synapses = Synapses(params)
             m.submodules.lanes = lanes = Lanes(params)
-            bus = synapses.bus
-            inputs = [synapses.fire, *(getattr(synapses, f"word_{bank}") for bank in range(params.banks)), bus.memory, bus.address,
-                      bus.data, bus.write, bus.read, lanes.step.as_value(), lanes.fold, lanes.clear, lanes.index]
-            fed, shown = Signal(len(Cat(inputs))), Signal(len(Cat(lanes.row.as_value(), bus.value)))
-            m.d.sync += [fed.eq(Cat(self.i, fed)), shown.eq(Cat(lanes.row.as_value(), bus.value)), self.o.eq(shown.xor())]
-            m.d.comb += [Cat(inputs).eq(fed), lanes.sums.eq(synapses.sums)]
+            ports: dict[Flow, list[Value]] = {In: [], Out: []}
+            for unit in (synapses, lanes):
+                for path, member, port in unit.signature.flatten(unit):
+                    if path != ("sums",):  # from the one to the other
+                        ports[member.flow].append(Value.cast(port))
+            inputs, outputs = Cat(ports[In]), Cat(ports[Out])
+            fed, shown = Signal(len(inputs)), Signal(len(outputs))
+            m.d.sync += [fed.eq(Cat(self.i, fed)), shown.eq(outputs), self.o.eq(shown.xor())]
+            m.d.comb += [inputs.eq(fed), lanes.sums.eq(synapses.sums)]
             return m
 
         i: Signal
