@@ -22,14 +22,18 @@ def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def write(name: str, text: str, page: str = "performance.md") -> None:
-    """Put a text into its place on a page; SystemExit where the page has no such place."""
-    path = DOCS / page
-    before = path.read_text()
+def replaced(before: str, name: str, text: str) -> str:
+    """A page with a text in its place; SystemExit where it has no such place."""
     block = re.compile(rf"(<!-- measured: {re.escape(name)} -->\n).*?(<!-- end -->)", re.DOTALL)
     if len(block.findall(before)) != 1:
-        raise SystemExit(f"docs/{page} has not exactly one place for the figures of {name!r}")
-    path.write_text(block.sub(lambda found: f"{found[1]}{text.rstrip()}\n{found[2]}", before))
+        raise SystemExit(f"The page has not exactly one place for the figures of {name!r}")
+    return block.sub(lambda found: f"{found[1]}{text.rstrip()}\n{found[2]}", before)
+
+
+def write(name: str, text: str, page: str = "performance.md") -> None:
+    """Put a text into its place on a page."""
+    path = DOCS / page
+    path.write_text(replaced(path.read_text(), name, text))
 
 
 def keep(name: str, figures: dict[str, Any]) -> None:

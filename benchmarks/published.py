@@ -12,7 +12,6 @@ import argparse
 import json
 import sys
 from dataclasses import dataclass
-from typing import Any
 
 from page import DOCS, kept, table, write
 
@@ -120,11 +119,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--write", action="store_true", help="write the tables into docs/performance.md and README.md")
     options = parser.parse_args()
-    texts: dict[str, Any] = {"performance.md": ("published", published()), "../README.md": ("how fast", how_fast())}
-    for page, (name, text) in texts.items():
-        print(text, end="\n\n")
-        if options.write:
-            write(name, text, page)
+    print(f"{published()}\n\n{how_fast()}")
+    if options.write:
+        write("published", published())
+        write("how fast", how_fast(), "../README.md")
     return 0
 
 
