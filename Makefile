@@ -30,17 +30,30 @@ lint: build/installed-dev build/tools
 	$(BIN)/mypy examples
 	$(BIN)/mypy overlay/collect.py
 
-# Every figure of docs/ that takes no frameworks beside: half an hour. Reference data: SPIKELOOM_DATA, else ../shared/data.
-.PHONY: bench
+# Measures again and writes every table and plot of docs/ that takes no frameworks: half an hour on two idle processors, of which the first
+# compilation of the simulated arrays takes some minutes, clock.py and synthesis.py ten. Reference data: SPIKELOOM_DATA, else ../shared/data.
+.PHONY: bench bench-engine
 DATA := $(or $(SPIKELOOM_DATA),../shared/data)
 bench: build/installed-dev build/installed-clock
-	$(BIN)/python benchmarks/mnist.py --data $(DATA)/mnist
+	$(BIN)/python benchmarks/mnist.py --data $(DATA)/mnist --write
 	$(BIN)/python benchmarks/all_images.py --data $(DATA)/mnist --write
 	$(BIN)/python benchmarks/netx.py --data $(DATA) --write
 	$(BIN)/python benchmarks/scaling.py --data $(DATA)/mnist --write
-	$(BIN)/python benchmarks/cycles.py --write
-	$(BIN)/python benchmarks/engine.py
-	$(BIN)/python benchmarks/clock.py
+	SPIKELOOM_DATA=$(DATA) $(BIN)/python benchmarks/cycles.py --write
+	SPIKELOOM_DATA=$(DATA) $(BIN)/python benchmarks/agreement.py
+	$(BIN)/python benchmarks/compile_time.py --write
+	$(BIN)/python benchmarks/synthesis.py tiny pynq_z2
+	$(BIN)/python benchmarks/resources.py --write
+	$(BIN)/python benchmarks/depth.py --write
+	$(BIN)/python benchmarks/clock.py --write
+	$(BIN)/python benchmarks/published.py --write
+
+# The engine against other simulators, each in an environment of its own, see test-frameworks: half an hour more, and an idle computer.
+# Ends with an error where the engine is less than three times as fast as the fastest of the others.
+bench-engine: build/installed-dev build/installed-torch build/installed-brainpy build/installed-brian2 build/installed-nest
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/engine.py --write --python snntorch=build/venv-torch/bin/python \
+		--python norse=build/venv-torch/bin/python --python brainpy=build/venv-brainpy/bin/python \
+		--python brian2=build/venv-brian2/bin/python --python nest=build/venv-nest/bin/python
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -117,6 +130,16 @@ build/installed-sinabs: tests/frameworks/requirements_sinabs.txt pyproject.toml 
 build/installed-brainpy: pyproject.toml | build/compiler
 	"$(PYTHON)" -m venv build/venv-brainpy
 	build/venv-brainpy/bin/pip install --quiet -e '.[brainpy,compile,rtl]' $(RUNNER)
+	touch $@
+
+build/installed-brian2: | build/compiler
+	"$(PYTHON)" -m venv build/venv-brian2
+	build/venv-brian2/bin/pip install --quiet brian2 'numpy<2.4'
+	touch $@
+
+build/installed-nest: | build/compiler
+	"$(PYTHON)" -m venv build/venv-nest
+	build/venv-nest/bin/pip install --quiet nest-simulator numpy
 	touch $@
 
 build/installed-browser: pyproject.toml | build/compiler

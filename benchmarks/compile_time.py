@@ -1,4 +1,4 @@
-"""How long the compiler takes, by the number of synapses: ``python benchmarks/compile_time.py [--json]``.
+"""How long the compiler takes, by the number of synapses: ``python benchmarks/compile_time.py [--json] [--write]``.
 
 Networks of three kinds at growing sizes are compiled for arrays that are large enough: dense layers, a sparse recurrent
 population (2 %), and two convolutions (counted unrolled, as neurons see them). Processor time of one core, quantisation and
@@ -8,12 +8,14 @@ grows linearly.
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
+from page import figure, save, table, write
 
 from spikeloom.host.compiler.compile import compile
 from spikeloom.host.networks.network import Network, Population, Projection
@@ -78,7 +80,7 @@ CASES: tuple[tuple[str, Callable[[int], Network], tuple[int, ...], ArrayParams],
 )
 
 
-def measure() -> Iterator[dict[str, object]]:
+def measure() -> Iterator[dict[str, Any]]:
     """A row for each case: kind, folds, synapses, seconds, µs a synapse, and that relative to the first of the kind."""
     compile(dense(8), params=DIRECT)  # imports and first calls are not counted
     for kind, make, sizes, params in CASES:
@@ -95,15 +97,33 @@ def measure() -> Iterator[dict[str, object]]:
                    "seconds": round(seconds, 3), "us_per_synapse": round(each, 3), "relative": round(each / first, 2)}
 
 
+def plot(rows: list[dict[str, Any]]) -> Any:
+    """Seconds against synapses."""
+    drawn = figure()
+    axes = drawn.subplots()
+    for kind, folds in dict.fromkeys((row["kind"], row["folds"]) for row in rows):
+        same = [row for row in rows if (row["kind"], row["folds"]) == (kind, folds)]
+        axes.plot([row["synapses"] for row in same], [row["seconds"] for row in same], "o-", markersize=4,
+                  label=f"{kind}, {folds} fold{'s' * (folds > 1)}")
+    axes.set(xscale="log", yscale="log", xlabel="synapses", ylabel="processor seconds")
+    axes.legend()
+    return drawn
+
+
 def main() -> None:
     """Print the table, or one JSON list."""
-    if "--json" in sys.argv[1:]:
-        print(json.dumps(list(measure())))
-        return
-    print(f"{'network':<14}{'folds':>6}{'synapses':>11}{'cores':>7}{'seconds':>9}{'µs each':>9}{'relative':>10}")
-    for row in measure():
-        print(f"{row['kind']:<14}{row['folds']:>6}{row['synapses']:>11,}{row['cores']:>7}{row['seconds']:>9.2f}"
-              f"{row['us_per_synapse']:>9.2f}{row['relative']:>10.2f}", flush=True)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--write", action="store_true", help="write table and plot into docs/")
+    options = parser.parse_args()
+    rows = list(measure())
+    text = table(("network", "folds", "synapses", "cores", "seconds", "µs a synapse", "relative"),
+                 ((row["kind"], row["folds"], f"{row['synapses']:,}", row["cores"], f"{row['seconds']:.2f}", f"{row['us_per_synapse']:.2f}",
+                   f"{row['relative']:.2f}") for row in rows))
+    print(json.dumps(rows) if options.json else text)
+    if options.write:
+        write("compile time", text, page="compiler.md")
+        save(plot(rows), "compile_time.png")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Cycles of the simulated RTL against those that host/estimates/cycles.py predicts from the same image and events.
 
     python benchmarks/cycles.py [CASE ...] [--json]     all cases, or those named (--list lists them)
-    python benchmarks/cycles.py --write                 all cases, and their table into docs/performance.md
+    python benchmarks/cycles.py --write                 all cases, and their table and plot into docs/
 
 Both sides are run here; ``error`` is predicted / measured − 1 over all samples, ``worst`` the largest of a single sample.
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from page import write
+from page import figure, save, write
 
 from spikeloom.errors import MachineError, SpikeloomError
 from spikeloom.events import InputSpikes
@@ -107,7 +107,7 @@ CASES: dict[str, Callable[[], Iterator[Work]]] = {
 
 def compare(name: str) -> dict[str, Any]:
     """Run a case on the RTL and through the model: ``samples``, ``measured`` and ``predicted`` cycles over all of them, ``error``,
-    ``worst``, and what limits (``limits``, cycles)."""
+    ``worst``, ``pairs`` of measured and predicted for each sample, and what limits (``limits``, cycles)."""
     from spikeloom.sim.compiled import open_compiled
     measured: list[int] = []
     predicted: list[int] = []
@@ -127,7 +127,22 @@ def compare(name: str) -> dict[str, Any]:
             machine.close()
     ratio = np.array(predicted) / np.array(measured) - 1
     return {"case": name, "samples": len(measured), "measured": sum(measured), "predicted": sum(predicted),
-            "error": sum(predicted) / sum(measured) - 1, "worst": float(ratio[np.abs(ratio).argmax()]), "limits": limits}
+            "error": sum(predicted) / sum(measured) - 1, "worst": float(ratio[np.abs(ratio).argmax()]),
+            "pairs": list(zip(measured, predicted, strict=True)), "limits": limits}
+
+
+def plot(rows: list[dict[str, Any]]) -> Any:
+    """Error of every sample against its measured cycles."""
+    drawn = figure()
+    axes = drawn.subplots()
+    axes.axhspan(-100 * LIMIT, 100 * LIMIT, color="0.93", label=f"±{LIMIT:.0%}, the limit over a case")
+    axes.axhline(0, color="0.5", linewidth=0.8)
+    for number, row in enumerate(rows):
+        measured, predicted = np.array(row["pairs"], float).T
+        axes.plot(measured, 100 * (predicted / measured - 1), "osD^v<>pP"[number % 9], markersize=4, alpha=0.7, label=row["case"])
+    axes.set(xscale="log", xlabel="measured cycles of a sample (simulated RTL)", ylabel="predicted against measured (%)")
+    drawn.legend(loc="outside right upper", fontsize=8)
+    return drawn
 
 
 def main() -> int:
@@ -136,7 +151,7 @@ def main() -> int:
     parser.add_argument("cases", nargs="*", metavar="CASE")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--list", action="store_true", help="list the cases")
-    parser.add_argument("--write", action="store_true", help="write the table into docs/performance.md")
+    parser.add_argument("--write", action="store_true", help="write table and plot into docs/")
     options = parser.parse_args()
     if options.list:
         print("\n".join(CASES))
@@ -162,6 +177,7 @@ def main() -> int:
             print(lines[-1], flush=True)
     if options.write:
         write("cycles", "\n".join(lines))
+        save(plot(rows), "cycles.png")
     if options.json:
         print(json.dumps({"limit": LIMIT, "cases": rows}, indent=2))
     return int(any(abs(row["worst"]) > LIMIT for row in rows))

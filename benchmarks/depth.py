@@ -1,6 +1,6 @@
 """Logic between the registers of one core, mapped to 7-series primitives: LUT levels, carry chains, an estimate of the delay.
 
-    python benchmarks/depth.py [--array pynq_z2] [--top 20] [--mhz 150] [--netlist FILE] [--json]
+    python benchmarks/depth.py [--array pynq_z2] [--top 20] [--mhz 150] [--netlist FILE] [--json] [--write]
 
 The core comes with its router, the host port and the register bank: the array with one column and one row, by Yosys's
 ``synth_xilinx -flatten -family xc7``. It is deterministic: the same gateware and the same Yosys give the same figures.
@@ -30,7 +30,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from depth_page import plot, text
 from netlist import Arc, Bit, End, Netlist, Start, fan_outs, integer
+from page import save, write
 
 from spikeloom.errors import SpikeloomError
 from spikeloom.hdl.verilog import MODULE, verilog
@@ -201,10 +203,10 @@ def report(netlist: Netlist, top: int, mhz: float) -> dict[str, Any]:
     worst = max(needs.values())
     return {
         "end_points": len(ends), "beyond_rule": sum(beyond(found.depth[end.bit]) for end in ends), "mhz": mhz,
-        "slow": sum(need > period for need in needs.values()), "worst_ns": round(worst, 2),
+        "uncertainty_ns": UNCERTAINTY, "slow": sum(need > period for need in needs.values()), "worst_ns": round(worst, 2),
         "estimated_mhz": round(1000 / (worst + UNCERTAINTY), 1),
         "distribution": {f"{chains}+{levels}": count for (chains, levels), count in sorted(distribution.items())},
-        "nanoseconds": dict(sorted(Counter(int(need) for need in needs.values()).items())),
+        "nanoseconds": dict(sorted(Counter(int(4 * need) / 4 for need in needs.values()).items())),
         "starts": dict(Counter(start.kind for start in netlist.starts)), "dsp_registers": dict(dsps),
         "by_start": _paths(found, by_start, needs, period, top), "by_end": _paths(found, by_end, needs, period, top),
         "fan_outs": _fan_outs(found, top)}
@@ -217,7 +219,7 @@ def show(result: dict[str, Any]) -> None:
           f"(an estimated {result['estimated_mhz']} MHz)\n")
     print("Carry chains + LUT levels on the latest path to each end point: "
           + ", ".join(f"{key}: {count:,}" for key, count in result["distribution"].items()))
-    print("Nanoseconds it needs, rounded down: " + ", ".join(f"{key}: {count:,}" for key, count in result["nanoseconds"].items()))
+    print("Nanoseconds it needs, down to a quarter: " + ", ".join(f"{key}: {count:,}" for key, count in result["nanoseconds"].items()))
     print("Starts (bits): " + ", ".join(f"{key}: {count:,}" for key, count in result["starts"].items()))
     print("DSP48E1: " + ", ".join(f"{count} with {key}" for key, count in result["dsp_registers"].items()))
     for title, key in (("Latest path from each register", "by_start"), ("Latest path to each register", "by_end")):
@@ -241,7 +243,10 @@ def main() -> int:
     parser.add_argument("--netlist", type=Path, help="keep the netlist here; used if it is there already")
     parser.add_argument("--cut", metavar="REGEX", help="as if a register stood in each net whose name matches: what it would bring")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--write", action="store_true", help="write tables and plot into docs/")
     options = parser.parse_args()
+    if options.write and options.cut:
+        parser.error("--write is for the core as it is")
     with tempfile.TemporaryDirectory() as folder:
         path: Path = options.netlist or Path(folder, "netlist.json")
         if not path.exists():
@@ -252,6 +257,9 @@ def main() -> int:
         parser.error(f"No net's name matches {options.cut}")
     result = report(netlist, options.top, options.mhz)
     print(json.dumps(result, indent=2)) if options.json else show(result)
+    if options.write:
+        write("depth", text(result))
+        save(plot(result), "depth.png")
     return 0
 
 

@@ -1,7 +1,7 @@
 """The compiled engine against other simulators of spiking networks, in rounds by turns on one computer.
 
     python benchmarks/engine.py --python snntorch=PATH --python brian2=PATH …     each framework's own Python
-    python benchmarks/engine.py … --write                                         and the table into docs/engine.md
+    python benchmarks/engine.py … --write                                         and tables and plot into docs/
 
 Frameworks whose Python is not given are left out, and that is printed. Workloads: a 784-256-10 LIF network, 100 samples of 100 steps, a
 tenth of the inputs spiking in each, one sample at a time and 100 at once; and the current-based network of 4,000 neurons of Brette et
@@ -31,7 +31,8 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from page import write
+from engine_plot import plot
+from page import save, write
 
 from spikeloom.errors import SpikeloomError
 from spikeloom.host.compiler.compile import compile
@@ -257,7 +258,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, action="append", help="threads (repeat; default: 1 and all processors)")
     parser.add_argument("--limit", type=float, default=120, help="seconds that a run of a framework may take (default: %(default)g)")
     parser.add_argument("--only", help="workloads with this in their name")
-    parser.add_argument("--write", action="store_true", help="write the tables into docs/engine.md")
+    parser.add_argument("--write", action="store_true", help="write tables and plot into docs/")
     options = parser.parse_args()
     pythons = dict(pair.partition("=")[::2] for pair in options.python)
     unknown = set(pythons) - set(RIVALS)
@@ -268,7 +269,7 @@ def main() -> int:
     load = os.getloadavg()[0]
     parts = [f"{computer()}; {options.rounds} rounds; load at the start {load:.1f}.\n"]
     print(parts[0], flush=True)
-    reached = True
+    reached, workloads = True, []
     for title in WORKLOADS:
         if options.only and options.only.lower() not in title.lower():
             continue
@@ -279,10 +280,12 @@ def main() -> int:
                 raise SystemExit(f"{title}: {error}") from error
             parts.append(text_of(found))
             print(parts[-1], flush=True)
+            workloads.append((f"{title}, {threads} thread{'s' * (threads > 1)}", rows(found)))
             best = fastest(rows(found))
             reached = reached and (best is None or best["ratio"] >= GOAL)
     if options.write:
         write("engine", "\n".join(parts), page="engine.md")
+        save(plot(workloads, GOAL), "engine.png")
     return int(not reached)
 
 

@@ -6,21 +6,21 @@ FOLDER holds netx/ and mnist/. Compiled for speed (all cores, ticks that overlap
 among those measured), outputs recorded; spikes of the output are compared with the golden model's. **Unavoidable** are, for every
 tick, the reads of synapse words that its events cause in the core that has most of them, spread perfectly over that core's banks,
 and one cycle for a tick that has none. What a cycle more is spent on is what the cycle model (spikeloom.host.estimates.cycles)
-says the tick waited for.
+says the tick waited for. Accuracy is that of the class whose neuron spikes most often. Times are simulated RTL × an assumed clock, energy
+is the estimate of spikeloom.host.estimates.estimate.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import gzip
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from page import table, write
+from page import figure, keep, save, table, write
 
 import spikeloom as sl
 from spikeloom.errors import SpikeloomError
@@ -29,8 +29,10 @@ from spikeloom.host.encode import InputEncoder
 from spikeloom.host.estimates.cycle_events import Activity
 from spikeloom.host.estimates.cycle_tables import CoreTables
 from spikeloom.host.estimates.cycles import predict
+from spikeloom.host.estimates.estimate import energy
 from spikeloom.host.importers.netx import from_netx
 from spikeloom.host.importers.netx_input import integrate_and_fire
+from spikeloom.host.mnist import load_mnist
 from spikeloom.image import Image
 from spikeloom.packets import COMMANDS, Command
 from spikeloom.sim.activity import activity
@@ -66,11 +68,12 @@ def unavoidable(image: Image, spikes: Any, events: Activity) -> Any:
     return np.maximum(1, -(-reads.max(axis=2) // params.banks)).sum(axis=1)
 
 
-def measure(folder: Path, images: int, changes: dict[str, int]) -> dict[str, Any]:
-    """All figures by name; SpikeloomError where RTL and golden model differ."""
-    pixels = np.frombuffer(gzip.decompress((folder / "mnist" / "t10k-images-idx3-ubyte.gz").read_bytes()), np.uint8, offset=16)
-    images = min(images, len(pixels) // 784 - SAMPLE)
-    spikes, sample = (integrate_and_fire(part, STEPS, THRESHOLD) for part in np.split(pixels.reshape(-1, 784), [images, -SAMPLE])[::2])
+def measure(folder: Path, images: int, changes: dict[str, int], clock_mhz: float) -> tuple[dict[str, Any], Any, Any]:
+    """All figures by name; measured and unavoidable cycles of each image; SpikeloomError where RTL and golden model differ."""
+    data = load_mnist(folder / "mnist")
+    images = min(images, len(data.labels) - SAMPLE)
+    pixels = data.images.reshape(-1, 784)
+    spikes, sample = (integrate_and_fire(part, STEPS, THRESHOLD) for part in (pixels[:images], pixels[-SAMPLE:]))
     params = dataclasses.replace(sl.preset("pynq_z2"), **changes)
     image = sl.compile(from_netx(folder / "netx" / "mnist_784-128-64-10.net"), params=params, objective="speed", record="outputs",
                        calibrate=sample)
@@ -79,15 +82,41 @@ def measure(folder: Path, images: int, changes: dict[str, int]) -> dict[str, Any
         with sl.open(kind, params) as machine:
             machine.load(image)
             runs.append(machine.run(spikes))
-    if first_difference(*runs) is not None:
-        raise SpikeloomError(f"RTL and golden model differ: {first_difference(*runs)}")
+    golden, rtl = runs
+    if first_difference(golden, rtl) is not None:
+        raise SpikeloomError(f"RTL and golden model differ: {first_difference(golden, rtl)}")
     events = Activity(*activity(image, spikes))
-    cycles, least = np.asarray(runs[1].cycles), unavoidable(image, spikes, events)
+    cycles, least = np.asarray(rtl.cycles), unavoidable(image, spikes, events)
     limits = predict(image, spikes, events).limits
+    (counts,) = golden.counts.values()
     return {"parameters": changes, "images": images, "cycles an image": float(cycles.mean()), "fewest": int(cycles.min()),
             "most": int(cycles.max()), "ticks an image": image.ticks(STEPS), "unavoidable an image": float(least.mean()),
             "ratio": float(cycles.sum() / least.sum()),
-            **{f"windows that wait for {name} (cycles an image)": value / images for name, value in limits.items() if value}}
+            **{f"windows that wait for {name} (cycles an image)": value / images for name, value in limits.items() if value},
+            "SOP an image": golden.stats["SOPS"] / images, "SOP a cycle": golden.stats["SOPS"] / int(cycles.sum()),
+            "clock (MHz), assumed": clock_mhz, "time an image (µs), simulated RTL × assumed clock": float(cycles.mean()) / clock_mhz,
+            "energy an image (µJ), estimate": energy(rtl, images, STEPS).plain(),
+            "right (%)": 100 * float((counts.argmax(1) == data.labels[:images]).mean())}, cycles, least
+
+
+def shown(value: object) -> object:
+    """A figure in the table."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {number:.3g}" for key, number in value.items()) or "the preset's"
+    return f"{value:,.2f}" if isinstance(value, float) else value
+
+
+def plot(cycles: Any, least: Any) -> Any:
+    """How many images take how many cycles, and how many are unavoidable."""
+    drawn = figure()
+    axes = drawn.subplots()
+    bins = np.arange(least.min() // 25 * 25, cycles.max() + 50, 25)
+    for values, name in ((least, "unavoidable"), (cycles, "simulated RTL")):
+        axes.hist(values, bins, alpha=0.6, label=f"{name}: {values.mean():,.0f} on average")
+        axes.axvline(values.mean(), color="0.3", linewidth=0.8)
+    axes.set(xlabel="cycles an image", ylabel="images")
+    axes.legend()
+    return drawn
 
 
 def setting(text: str) -> tuple[str, int]:
@@ -102,18 +131,23 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder with netx/ and mnist/")
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--set", type=setting, nargs="*", default=[], help="parameters other than the preset's")
+    parser.add_argument("--clock-mhz", type=float, default=100.0, help="assumed")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--write", action="store_true", help="write the table into docs/performance.md")
+    parser.add_argument("--write", action="store_true", help="write table and plot into docs/")
     options = parser.parse_args()
+    if options.write and options.set:
+        parser.error("--write is for the preset's own parameters")
     try:
-        figures = measure(options.data, options.images, dict(options.set))
+        figures, cycles, least = measure(options.data, options.images, dict(options.set), options.clock_mhz)
     except (SpikeloomError, OSError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
-    text = table(("", ""), ((name, f"{value:,.2f}" if isinstance(value, float) else value) for name, value in figures.items()))
+    text = table(("", ""), ((name, shown(value)) for name, value in figures.items()))
     print(json.dumps(figures, indent=2) if options.json else text)
     if options.write:
         write("netx", text)
+        save(plot(cycles, least), "netx.png")
+        keep("netx", figures)
     return 0
 
 

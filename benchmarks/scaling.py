@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from page import DOCS, table, write
+from page import figure, save, table, write
 
 import spikeloom as sl
 from spikeloom.errors import SpikeloomError
@@ -63,11 +63,10 @@ def foreseen(net: Any, params: sl.ArrayParams, pixels: Any) -> Prediction:
     return predict(image, pixels, Activity(*activity(image, pixels)), potentials="none")
 
 
-def plot(rows: list[dict[str, Any]], path: Path) -> None:
+def plot(rows: list[dict[str, Any]]) -> Any:
     """Cycles against cores, with the line of perfect division."""
-    from matplotlib.figure import Figure
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
+    drawn = figure(height=4)
+    axes = drawn.subplots()
     cores = np.array(sorted({row["cores"] for row in rows}))
     axes.plot(cores, rows[0]["cycles"] / cores, color="0.7", label="perfect division")
     axes.plot([row["cores"] for row in rows], [row["cycles"] for row in rows], "o", color="C0", label="simulated RTL")
@@ -80,7 +79,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     axes.set_yticks(ticks := [row["cycles"] for row in rows], [f"{cycles:,.0f}" for cycles in ticks])
     axes.minorticks_off()
     axes.legend()
-    figure.savefig(path, dpi=110)
+    return drawn
 
 
 def main() -> int:
@@ -104,7 +103,7 @@ def main() -> int:
     print(json.dumps(rows, indent=2) if options.json else text)
     if options.write:
         write("scaling", text)
-        plot(rows, DOCS / "scaling.png")
+        save(plot(rows), "scaling.png")
     return 0
 
 

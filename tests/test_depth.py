@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -16,12 +15,8 @@ from tests.scripts import ROOT, load_script
 
 @pytest.fixture(scope="module")
 def depth() -> ModuleType:
-    """benchmarks/depth.py, as a module; it imports its neighbour."""
-    sys.path.insert(0, str(Path(ROOT, "benchmarks")))
-    try:
-        return load_script("benchmarks/depth.py")
-    finally:
-        sys.path.remove(str(Path(ROOT, "benchmarks")))
+    """benchmarks/depth.py, as a module."""
+    return load_script("benchmarks/depth.py")
 
 
 def cell(kind: str, outputs: str = "O Q P CO DO DOA", **pins: int | list[int]) -> dict[str, Any]:
