@@ -59,10 +59,10 @@ def _lanes(params: ArrayParams) -> str:
             m.submodules.synapses = synapses = Synapses(params)
             m.submodules.lanes = lanes = Lanes(params)
             bus = synapses.bus
-            inputs = [synapses.fire, *(getattr(synapses, f"word_{bank}") for bank in range(params.banks)), bus.memory, bus.address,
-                      bus.data, bus.write, bus.read, lanes.step.as_value(), lanes.fold, lanes.clear, lanes.index]
-            fed, shown = Signal(len(Cat(inputs))), Signal(len(Cat(lanes.row.as_value(), bus.value)))
-            m.d.sync += [fed.eq(Cat(self.i, fed)), shown.eq(Cat(lanes.row.as_value(), bus.value)), self.o.eq(shown.xor())]
+            inputs = [synapses.fire, *(getattr(synapses, f"word_{bank}") for bank in range(params.banks)), bus.chosen, bus.address,
+                      bus.data, bus.write, bus.read, lanes.step.as_value(), lanes.fold, lanes.clear, lanes.index.as_value()]
+            fed, shown = Signal(len(Cat(inputs))), Signal(len(Cat(lanes.rows.as_value(), bus.value)))
+            m.d.sync += [fed.eq(Cat(self.i, fed)), shown.eq(Cat(lanes.rows.as_value(), bus.value)), self.o.eq(shown.xor())]
             m.d.comb += [Cat(inputs).eq(fed), lanes.sums.eq(synapses.sums)]
             return m
 

@@ -83,9 +83,10 @@ class HostPort(Component):
         wiring.connect(m, wiring.flipped(self.mesh_o), answers.flits)
         wiring.connect(m, answers.o, wiring.flipped(self.o))
         self.state = Signal(len(State), init=1 << State.PARSE)
-        self.last, self.left = Signal(), Signal(32)  # of the word that was parsed: whether it ends the packet, and how many are left to do
+        # Of the word that was parsed: whether it ends the packet, how many are left to do, and a TICK's fields and whether it is illegal.
+        self.last, self.left = Signal(), Signal(32, reset_less=True)
         self.none_left, self.one_left, self.two_left = Signal(), Signal(), Signal()  # so that no decision begins with a comparison
-        self.command, self.void = struct_signal(struct(COMMANDS[Command.TICK])), Signal()  # the TICK at hand, and whether it is illegal
+        self.command, self.void = struct_signal(struct(COMMANDS[Command.TICK]), reset_less=True), Signal()
         self.mark_due, self.ticked = Signal(), Signal()  # a MARK is; and a tick has ended in the cycle before
         # Of the running tick: its turn, whether its TICK had ``overlap``, and whether its neurons start from zero.
         self.turn, self.overlapping, self.fresh = Signal(), Signal(), Signal(init=1)
@@ -160,10 +161,9 @@ class HostPort(Component):
         m.d.comb += [self.info.end.eq(command.end & self.one_left), self.info.fresh.eq(self.fresh), self.info.overlap.eq(command.overlap),
                      self.info.turn.eq(~self.turn)]
         m.d.sync += self.ticked.eq(self.tick)
-        self.latest, self.before = Signal(16, init=0xFFFF), Signal(16, init=0xFFFE)  # numbers of the ticks before
+        self.latest, self.before = Signal(16, reset_less=True), Signal(16, reset_less=True)  # numbers of the ticks before
         with m.If(self.clear):
-            m.d.sync += [self.ticks.eq(0), self.latest.eq(self.latest.init), self.before.eq(self.before.init),
-                         self.fresh.eq(1)]
+            m.d.sync += [self.ticks.eq(0), self.fresh.eq(1)]
         with m.If(self.tick):
             m.d.sync += [self.ticks.eq(self.ticks + 1), self.latest.eq(self.ticks), self.before.eq(self.latest),
                          self.turn.eq(~self.turn), self.overlapping.eq(command.overlap), self.fresh.eq(self.info.end)]

@@ -97,10 +97,10 @@ class NeuronUnit(Component):
         due: list[Value] = [~later(m, self.tick.turn, 3, "turn")]
         for stage in range(1, self.LATENCY + 1):
             valid.append(later(m, valid[-1], 1, f"valid_{stage}"))
-            number.append(later(m, number[-1], 1, f"number_{stage}"))
+            number.append(later(m, number[-1], 1, f"number_{stage}", reset_less=stage % 3 > 0))
             due.append(later(m, due[-1], 1, f"due_{stage}"))
         # Needed last five cycles after a row came, and first in the cycle after it did.
-        self.info = self.tick.shape()(later(m, self.tick.as_value(), self.LATENCY, "info"))
+        self.info = self.tick.shape()(later(m, self.tick.as_value(), self.LATENCY, "info", reset_less=True))
         m.submodules.queue = queue = Queue(row_layout(self.params), ROWS)
         row = queue.i.payload
         values, overflows = [], []
@@ -138,8 +138,7 @@ class NeuronUnit(Component):
         names = ("current", "second_current")[: self.params.currents]
 
         def hold(value: Value, cycles: int, name: str) -> Value:
-            # `valid` goes along. Where a value waits for longer, the reset keeps it in flip-flops, of which there are more than LUTs.
-            return later(m, value, cycles, f"{name}_{column}", reset_less=cycles < 3)
+            return later(m, value, cycles, f"{name}_{column}", reset_less=True)  # `valid` goes along
 
         # Stage 1: the memories show. Stage 2: operands.
         fresh = self.info.fresh

@@ -45,7 +45,7 @@ class Words(Component):
     Members
     -------
     i : stream of :data:`WORD`, in.
-    o : stream of :func:`decoded_layout`, out. A register.
+    o : stream of :func:`decoded_layout`, out.
     idle : out, 1 bit. No word is inside.
     """
 
@@ -62,21 +62,21 @@ class Words(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.queue = queue = Queue(WORD)
-        wiring.connect(m, wiring.flipped(self.i), queue.i)
-        taken, last = queue.o.valid & queue.o.ready, queue.o.payload.last
-        commands = {kind: struct(record)(queue.o.payload.data) for kind, record in COMMANDS.items()}
+        m.submodules.queue = queue = Queue(decoded_layout(self.params))
+        wiring.connect(m, queue.o, wiring.flipped(self.o))
+        came, raw = Signal(), struct_signal(WORD, reset_less=True)
+        taken, last = came & queue.i.ready, raw.last
+        commands = {kind: struct(record)(raw.data) for kind, record in COMMANDS.items()}
         write = commands[Command.WRITE]
         word = struct_signal(decoded_layout(self.params), name="decoded")
-        held, there = struct_signal(decoded_layout(self.params), name="word", reset_less=True), Signal()
-        m.d.comb += [queue.o.ready.eq(~there | self.o.ready), self.o.valid.eq(there), self.o.payload.eq(held),
-                     self.idle.eq(~(there | queue.o.valid))]
-        with m.If(queue.o.ready):
-            m.d.sync += [there.eq(queue.o.valid), held.eq(word)]
+        m.d.comb += [self.i.ready.eq(~came | queue.i.ready), queue.i.valid.eq(came), queue.i.payload.eq(word),
+                     self.idle.eq(~(came | queue.o.valid))]
+        with m.If(self.i.ready):
+            m.d.sync += [came.eq(self.i.valid), raw.eq(self.i.payload)]
 
         # Of a WRITE whose data come: how many are left, and where they go, if anywhere.
-        writing, legal, one_left, left = Signal(), Signal(), Signal(), Signal.like(write.count)
-        target = struct_signal(flit_layout(self.params), name="written").target
+        writing, legal, one_left, left = Signal(), Signal(), Signal(), Signal(len(write.count), reset_less=True)
+        target = struct_signal(flit_layout(self.params), name="written", reset_less=True).target
         is_kind = {kind: ~writing & (write.opcode == kind) for kind in Command}
         there_inside, writes = inside(self.params, write), is_kind[Command.WRITE]
         some = write.count != 0
@@ -91,7 +91,7 @@ class Words(Component):
         alone = inside(self.params, write, single=True)
         counts = [Mux(is_kind[Command.TICK], tick.count == number, write.count == number) for number in range(3)]
         m.d.comb += [
-            word.data.eq(queue.o.payload.data), word.last.eq(last), word.opcode.eq(Mux(writing, Command.WRITE, write.opcode)),
+            word.data.eq(raw.data), word.last.eq(last), word.opcode.eq(Mux(writing, Command.WRITE, write.opcode)),
             word.sends.eq(sent | (writing & legal)), word.early.eq(sent & ~last), word.tick.eq(is_kind[Command.TICK]),
             word.address.eq(writes & there_inside), word.read.eq(is_kind[Command.READ] & alone),
             word.fill.eq(is_kind[Command.READ] & ~alone), word.reset.eq(is_kind[Command.RESET]), word.echo.eq(is_kind[Command.ECHO]),
