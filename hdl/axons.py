@@ -102,7 +102,7 @@ class BankExpander(Component):
     -------
     i : stream of (mask: block / banks bits, block), in. No mask is 0.
     o : stream of axon numbers within the bank, out.
-    idle : out, 1 bit. In the next cycle no axon waits: there is none, or the last one leaves.
+    idle : out, 1 bit. In the cycle after the next no axon waits: one that is left leaves in the next, for nothing stops the last two.
     """
 
     i: stream.Interface
@@ -113,15 +113,16 @@ class BankExpander(Component):
         self.params = params
         self.width = params.block // params.banks
         self.layout = data.StructLayout({"mask": self.width, "block": params.block_bits})
+        self.queued = data.StructLayout(self.layout.members | {"single": 1})  # one bit of the mask is set
         super().__init__({"i": In(stream.Signature(self.layout)),
                           "o": Out(stream.Signature(bits_for(params.bank_axons))), "idle": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.queue = queue = Queue(self.layout, 16)
+        m.submodules.queue = queue = Queue(self.queued, 16)
         mask = Signal(self.width)
         block = Signal(self.params.block_bits)
-        rest = Signal(self.width)
+        rest, more = Signal(self.width), Signal(self.width)  # behind the first axon, and behind the second
         take, there = Signal(), Signal()  # `there`: the mask is not 0
         first = Signal(range(max(2, self.width)))
         for i in reversed(range(self.width)):
@@ -129,13 +130,17 @@ class BankExpander(Component):
                 m.d.comb += first.eq(i)
         m.d.comb += [
             rest.eq(Cat(mask[i] & mask[:i].any() for i in range(self.width))),
+            more.eq(Cat(rest[i] & rest[:i].any() for i in range(self.width))),
             self.o.valid.eq(there),
             self.o.payload.eq(Cat(first, block) if self.width > 1 else block),
             # A packet passes by an empty queue.
             take.eq(~there | (self.o.ready & ~rest.any())),
-            queue.i.payload.eq(self.i.payload), queue.i.valid.eq(self.i.valid & (queue.o.valid | ~take)),
+            *(queue.i.payload[name].eq(self.i.payload[name]) for name in self.layout.members),
+            queue.i.payload.single.eq(~Cat(self.i.payload.mask[i] & self.i.payload.mask[:i].any() for i in range(self.width)).any()),
+            queue.i.valid.eq(self.i.valid & (queue.o.valid | ~take)),
             self.i.ready.eq(queue.i.ready), queue.o.ready.eq(take),
-            self.idle.eq(take & ~queue.o.valid & ~self.i.valid),
+            self.idle.eq(~self.i.valid & Mux(queue.o.valid, there & self.o.ready & ~rest.any() & queue.only & queue.o.payload.single,
+                                             ~there | (self.o.ready & ~more.any()))),
         ]
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += mask.eq(rest)

@@ -23,10 +23,12 @@ class Queue(Component):
     Members
     -------
     i, o : streams of ``shape``, in and out.
+    only : out, 1 bit. What ``o`` shows is all there is. A register; of queues of more than two.
     """
 
     i: stream.Interface
     o: stream.Interface
+    only: Signal
 
     #: Cycles from a transfer at ``i`` to ``o.valid``.
     LATENCY = 1
@@ -35,7 +37,7 @@ class Queue(Component):
         if depth < 2 or depth & (depth - 1):
             raise ValueError(f"Queue depth must be a power of two of at least 2, not {depth}")
         self.shape, self.depth = shape, depth
-        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape)), "only": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -78,8 +80,8 @@ class Queue(Component):
         with m.If(gone):
             m.d.sync += head.eq(head + 1)
         with m.If(come & ~gone):
-            m.d.sync += [there.eq(1), room.eq(inside != self.depth - 1)]
+            m.d.sync += [there.eq(1), room.eq(inside != self.depth - 1), self.only.eq(~there)]
         with m.Elif(gone & ~come):
-            m.d.sync += [there.eq(inside != 1), room.eq(1)]
+            m.d.sync += [there.eq(~self.only), room.eq(1), self.only.eq(inside == 2)]
         with m.If(come != gone):
             m.d.sync += inside.eq(inside + Cat(Const(1, 1), gone.replicate(len(inside) - 1)))  # one more, or one less
