@@ -98,7 +98,8 @@ class Core(Component):
         # The lanes want it a cycle ahead. A `clear` goes the same way, behind the last sums.
         step = Step(later(m, issue.step.as_value(), synapses.latency - 1, "step"))
         forget = later(m, self.clear, synapses.latency - 1, "forget")
-        loaded = later(m, step == (Step.SWAP if params.folds == 1 else Step.LOAD), 1, "loaded")
+        loaded = Signal()
+        m.d.sync += loaded.eq(step == (Step.SWAP if params.folds == 1 else Step.LOAD))
         fold = later(m, issue.fold, synapses.latency, "fold")
         m.d.comb += [
             issue.swap.eq(self.tick), issue.load.eq(drain.load), issue.load_fold.eq(drain.fold), drain.granted.eq(issue.granted),

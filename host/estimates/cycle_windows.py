@@ -146,7 +146,7 @@ class Window:
         quiet = max(self._terms(False, count=False).values())
         if self.marked:
             self.mark, quiet = quiet, quiet + 1
-        cost = sum(READ + 2 * hops + READ_ENTRY * count for hops, count in commands) - 1
+        cost = sum(READ + 2 * hops + READ_ENTRY * count for hops, count in commands)
         self.reading = cost
         return quiet + cost
 

@@ -26,7 +26,7 @@ an entry of a list          is there 5 cycles after its axon; of all banks only 
 **integration**             last fire + 1, with lists + 2
 **host stream**             words of the tick that were not sent ahead + 2 (their TICK comes behind them); last word to the host + 2
 EMPTY                       2
-reading potentials          begins with the window quiet; 10 + 2·h + words for each READ, then the tick's host words follow
+reading potentials          begins a cycle after the window is quiet; 10 + 2·h + words for each READ, then the tick's host words follow
 MARK                        1
 ========================== =======================================================================================================
 
