@@ -42,8 +42,12 @@ from spikeloom.host.boards import named_array
 CHAINS, LEVELS = 1, 2
 #: Nanoseconds of the period that jitter of the clock takes.
 UNCERTAINTY = 0.1
-#: Registers are marked before flattening, so that a net keeps the name of its register among those of all ports that it passes.
-MARKED = r"hierarchy -top {top}; proc; select -set q t:\$dff %x:+[Q] w:* %i; setattr -set register 1 @q;"
+#: Pins that control a primitive.
+CONTROL = re.compile(r"CE.*|R|S|CLR|PRE|RST.*|WE.*|EN.*|REGCE.*")
+#: Registers are marked before flattening, so that a net keeps the name of its register among those of all ports that it passes. Those
+#: whose nets say ``keep``, copies for some loads each, say so themselves: Yosys heeds it at cells only, and would join them.
+MARKED = (r"hierarchy -top {top}; proc; select -set q t:\$dff %x:+[Q] w:* %i; setattr -set register 1 @q; "
+          r"setattr -set keep 1 w:* a:keep %i %ci1:+[Q] t:\$dff %i;")
 
 
 def synthesise(array: str, result: Path) -> None:
@@ -184,6 +188,16 @@ def _fan_outs(found: Timing, top: int) -> list[dict[str, Any]]:
     return list(nets.values())
 
 
+def _control(netlist: Netlist) -> dict[str, dict[str, Any]]:
+    """Of the nets that reach an enable or a reset, the one with most loads among those that registers drive, and among all others."""
+    found: dict[str, dict[str, Any]] = {}
+    for loads, bit in fan_outs(netlist):
+        if any(CONTROL.fullmatch(pin.partition("[")[0]) for _, pin in netlist.loads[bit]):
+            by_register = bit in netlist.drivers and netlist.type(netlist.drivers[bit][0]).startswith("FD")
+            found.setdefault("registers" if by_register else "logic", {"net": netlist.name(bit), "loads": loads})
+    return found
+
+
 def report(netlist: Netlist, top: int, mhz: float) -> dict[str, Any]:
     """All figures, with the ``top`` worst registers and nets."""
     found = timing(netlist)
@@ -209,7 +223,7 @@ def report(netlist: Netlist, top: int, mhz: float) -> dict[str, Any]:
         "nanoseconds": dict(sorted(Counter(int(4 * need) / 4 for need in needs.values()).items())),
         "starts": dict(Counter(start.kind for start in netlist.starts)), "dsp_registers": dict(dsps),
         "by_start": _paths(found, by_start, needs, period, top), "by_end": _paths(found, by_end, needs, period, top),
-        "fan_outs": _fan_outs(found, top)}
+        "control": _control(netlist), "fan_outs": _fan_outs(found, top)}
 
 
 def show(result: dict[str, Any]) -> None:
@@ -227,6 +241,8 @@ def show(result: dict[str, Any]) -> None:
         for path in result[key]:
             print(f"{path['ns']:6.2f} ns, {path['chains']}+{path['levels']}: {path['name']}, {path['end_points']:,} end points, "
                   f"{path['slow']:,} too slow, {path['beyond_rule']:,} beyond the rule\n          " + " → ".join(path["path"]))
+    print("\nMost loads of a net with enables or resets: "
+          + ", ".join(f"{net['loads']:,} by {kind} ({net['net'] or 'no name'})" for kind, net in result["control"].items()))
     print("\nFan-out:")
     for net in result["fan_outs"]:
         like = f" and {net['nets'] - 1} like it" if net["nets"] > 1 else ""

@@ -6,7 +6,7 @@ from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.component import Component
+from spikeloom.hdl.component import Component, later
 from spikeloom.hdl.layouts import COUNT_BITS, MEMORY_BITS, Kind, address_layout, flit_layout
 from spikeloom.hdl.queue import Queue
 from spikeloom.memories import ADDRESS_BITS, Memory, memory_specs
@@ -95,10 +95,10 @@ class AccessUnit(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        remaining, none = Signal(COUNT_BITS), Signal(init=1)  # `none`: nothing remains
+        remaining, none = Signal(COUNT_BITS, reset_less=True), Signal(init=1)  # `none`: nothing remains
         timer = Signal(range(SYNAPSE_CYCLES + 1))
         place = address_layout()(self.i.payload.payload[: address_layout().size])
-        memory, address = Signal(MEMORY_BITS), Signal.like(self.bus.address)
+        memory, address = Signal(MEMORY_BITS, reset_less=True), Signal.like(self.bus.address, reset_less=True)
         exists, writing, reading, asked, asked_before, written = Signal(), Signal(), Signal(), Signal(), Signal(), Signal()
         held, nothing = Signal(range(ENTRIES + 1)), Signal(init=1)  # entries asked for that have not left; there are none
         slow, timed = Signal(), Signal()  # the memory is SYNAPSES; so the timer has to run down first
@@ -128,8 +128,10 @@ class AccessUnit(Component):
         known, shown, shown_known = Signal(), Signal(), Signal()
         m.submodules.queue = queue = Queue(DATA_BITS, ENTRIES)
         leaves = self.o.valid & self.o.ready
+        m.d.comb += [self.bus.address.eq(later(m, address, 1, "at", reset_less=True)),
+                     self.bus.data.eq(later(m, self.i.payload.payload, 1, "data", reset_less=True))]
         m.d.sync += [
-            self.bus.chosen.eq(1 << memory), self.bus.address.eq(address), self.bus.data.eq(self.i.payload.payload),
+            self.bus.chosen.eq(1 << memory),
             self.bus.write.eq(writing & exists), self.bus.read.eq(reading & exists), self.fault.eq((writing | asked) & ~exists),
             written.eq(writing), known.eq(exists), asked_before.eq(asked), shown.eq(asked_before), shown_known.eq(known),
             held.eq(held + asked - leaves), nothing.eq(Mux(asked, 0, (held == 0) | (leaves & (held == 1)))),

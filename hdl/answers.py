@@ -1,33 +1,32 @@
 """The way out of the host port: what the mesh sends, what the host port says, and faults, as words for the host."""
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.component import Component
-from spikeloom.hdl.layouts import Kind, flit_layout, spikes_layout, struct, struct_signal
+from spikeloom.hdl.component import Component, later
+from spikeloom.hdl.layouts import WORD, Kind, flit_layout, spikes_layout, struct, struct_signal
 from spikeloom.hdl.queue import Queue
-from spikeloom.packets import RESPONSES, WORD_BITS, Fault, Response
+from spikeloom.packets import RESPONSES, Fault, Response
 from spikeloom.params import ArrayParams
-
-#: A word of a host stream; ``last`` is AXI4-Stream's TLAST.
-WORD = data.StructLayout({"data": WORD_BITS, "last": 1})
 
 
 class Answers(Component):
-    """The way to the host: flits from the mesh, words of the host port's own, and a word for every fault.
+    """The way to the host: words of the host port's own, flits from the mesh, and a word for every fault.
 
-    Flits go first, so that everything of a tick has left before the host port says that it is over.
+    The host port speaks when the mesh has nothing on its way, and before anything else then, so that all words keep the order in which
+    they came. A word of its own waits a cycle in a register, for that it speaks is known late.
 
     Members
     -------
     flits : stream of flits, in.
     own : stream of :data:`WORD`, in.
     raised : in, a bit for each :class:`Fault`; one cycle for each time it happens.
-    opcode : in. Command to name in ERROR words.
+    opcode : in. Command to name in the ERROR words of what is ``raised`` in this cycle.
     tick : in. Number to put into SPIKES words.
     o : stream of :data:`WORD`, out.
-    settled : out, 1 bit. Every fault has been answered.
+    settled : out, 1 bit. Every fault of earlier cycles had been answered a cycle ago.
+    idle : out, 1 bit. No word is inside.
     gave_spikes : out, 1 bit. A SPIKES word was queued.
     """
 
@@ -38,13 +37,14 @@ class Answers(Component):
     tick: Signal
     o: stream.Interface
     settled: Signal
+    idle: Signal
     gave_spikes: Signal
 
     def __init__(self, params: ArrayParams) -> None:
         self.params = params
         super().__init__({
             "flits": In(stream.Signature(flit_layout(params))), "own": In(stream.Signature(WORD)), "raised": In(len(Fault)),
-            "opcode": In(4), "tick": In(16), "o": Out(stream.Signature(WORD)), "settled": Out(1), "gave_spikes": Out(1)})
+            "opcode": In(4), "tick": In(16), "o": Out(stream.Signature(WORD)), "settled": Out(1), "idle": Out(1), "gave_spikes": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -62,18 +62,20 @@ class Answers(Component):
         m.d.comb += [
             spikes.opcode.eq(Response.SPIKES), spikes.tick.eq(self.tick), spikes.block.eq(sent.block), spikes.mask.eq(sent.mask),
             entry.opcode.eq(Response.DATA), entry.data.eq(flit.payload),
-            error.opcode.eq(Response.ERROR), error.fault.eq(first), error.command.eq(self.opcode),
-            self.settled.eq((pending | self.raised) == 0),
+            error.opcode.eq(Response.ERROR), error.fault.eq(first), error.command.eq(later(m, self.opcode, 1, "opcode")),
         ]
         answered = Signal(len(Fault))
-        m.d.comb += [self.flits.ready.eq(queue.i.ready), self.own.ready.eq(queue.i.ready & ~self.flits.valid)]
-        with m.If(self.flits.valid):
+        says, said = Signal(), Signal.like(self.own.payload, name="said", reset_less=True)
+        with m.If(queue.i.ready):
+            m.d.sync += [says.eq(self.own.valid), said.eq(self.own.payload)]
+        m.d.comb += [self.flits.ready.eq(queue.i.ready & ~says), self.own.ready.eq(queue.i.ready), self.idle.eq(~(says | queue.o.valid))]
+        with m.If(says):
+            m.d.comb += [queue.i.valid.eq(1), queue.i.payload.eq(said)]
+        with m.Elif(self.flits.valid):
             is_spikes = flit.kind == Kind.SPIKES
             m.d.comb += [queue.i.valid.eq(1), self.gave_spikes.eq(is_spikes & queue.i.ready),
                          queue.i.payload.data.eq(Mux(is_spikes, spikes.as_value(), entry.as_value()))]
-        with m.Elif(self.own.valid):
-            m.d.comb += [queue.i.valid.eq(1), queue.i.payload.eq(self.own.payload)]
         with m.Elif(pending != 0):
             m.d.comb += [queue.i.valid.eq(1), queue.i.payload.data.eq(error), answered.eq(Mux(queue.i.ready, 1 << first, 0))]
-        m.d.sync += pending.eq((pending & ~answered) | self.raised)
+        m.d.sync += [pending.eq((pending & ~answered) | self.raised), self.settled.eq((pending | self.raised) == 0)]
         return m

@@ -90,9 +90,8 @@ class RegisterBank(Component):
         m = Module()
         bus = self.bus
         values = self._values(m)
-        written = Signal(ADDRESS_BITS)
-        datum = Signal.like(bus.wdata)
-        strobe = Signal.like(bus.wstrb)
+        datum = Signal.like(bus.wdata, reset_less=True)
+        control, whole = Signal(), Signal()  # what is written: CONTROL, all four bytes of it
 
         # Read: address, a cycle for the choice, datum. The address is kept as a bit for each register, which leaves less to choose.
         chosen = Signal()
@@ -111,11 +110,11 @@ class RegisterBank(Component):
         has_address, has_datum = Signal(), Signal()
         m.d.comb += [bus.awready.eq(~has_address & ~bus.bvalid), bus.wready.eq(~has_datum & ~bus.bvalid)]
         with m.If(bus.awvalid & bus.awready):
-            m.d.sync += [has_address.eq(1), written.eq(bus.awaddr)]
+            m.d.sync += [has_address.eq(1), control.eq(bus.awaddr == ADDRESS["CONTROL"])]
         with m.If(bus.wvalid & bus.wready):
-            m.d.sync += [has_datum.eq(1), datum.eq(bus.wdata), strobe.eq(bus.wstrb)]
+            m.d.sync += [has_datum.eq(1), datum.eq(bus.wdata), whole.eq(bus.wstrb.all())]
         with m.If(has_address & has_datum):
-            good = (written == ADDRESS["CONTROL"]) & strobe.all()
+            good = control & whole
             m.d.comb += [self.reset.eq(good & datum[0]), self.forget.eq(good & (datum[0] | datum[1]))]
             m.d.sync += [has_address.eq(0), has_datum.eq(0), bus.bvalid.eq(1), bus.bresp.eq(Mux(good, OKAY, SLVERR))]
         with m.If(bus.bvalid & bus.bready):

@@ -24,10 +24,24 @@ def ram(shape: ShapeLike, depth: int, *, block: bool) -> "memory.Memory[Any, Any
                          src_loc_at=1)
 
 
+#: Attributes of registers that are equal on purpose, each for some of the loads: tools would join them into one that drives all.
+COPY = {"keep": "true", "dont_touch": "true"}
+#: Loads of a copy, about.
+LOADS = 170
+
+
+def copies(m: Module, value: Value, count: int, name: str) -> list[Signal]:
+    """So many registers of one value. No reset, which would be a LUT before each: the value should be that of a reset by then."""
+    found = [Signal(value.shape(), name=f"{name}_{copy}", attrs=COPY, reset_less=True) for copy in range(count)]
+    m.d.sync += [copy.eq(value) for copy in found]
+    return found
+
+
 def later(m: Module, value: Value, cycles: int, name: str, *, reset_less: bool = False) -> Value:
-    """The value so many cycles later. Data beside a strobe can do without a reset: until the strobe comes, nobody looks."""
+    """The value so many cycles later. Data beside a strobe can do without a reset: until the strobe comes, nobody looks. Of three
+    registers in a row one has it all the same, or a LUT would take their place, of which there are fewer."""
     for cycle in range(cycles):
-        held = Signal(value.shape(), name=f"{name}_{cycle}", reset_less=reset_less)
+        held = Signal(value.shape(), name=f"{name}_{cycle}", reset_less=reset_less and (cycles < 3 or cycle % 3 > 0))
         m.d.sync += held.eq(value)
         value = held
     return value

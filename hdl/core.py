@@ -3,7 +3,7 @@
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, DomainRenamer, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -25,6 +25,13 @@ class Core(Component):
 
     While the neuron unit updates the tick that has ended, the lanes already integrate the next one. The SWAP between the two
     travels down the synapse pipeline like any other step, so a tick boundary costs the lanes one cycle.
+
+    Parameters
+    ----------
+    params
+        The array.
+    update
+        Clock domain of what updates neurons: the same clock, perhaps another reset register.
 
     Members
     -------
@@ -48,8 +55,8 @@ class Core(Component):
     reads: Signal
     faults: Signal
 
-    def __init__(self, params: ArrayParams) -> None:
-        self.params = params
+    def __init__(self, params: ArrayParams, update: str = "sync") -> None:
+        self.params, self.update = params, update
         flit = stream.Signature(flit_layout(params))
         super().__init__({
             "i": In(flit), "o": Out(flit), "tick": In(1), "info": In(tick_layout(params)), "clear": In(1),
@@ -64,9 +71,9 @@ class Core(Component):
         m.submodules.issue = issue = Issue(params)
         m.submodules.synapses = synapses = Synapses(params)
         m.submodules.lanes = lanes = Lanes(params)
-        m.submodules.drain = drain = Drain(params)
-        m.submodules.neurons = neurons = NeuronUnit(params)
-        m.submodules.spikes = spikes = SpikeUnit(params)
+        drain, neurons, spikes = Drain(params), NeuronUnit(params), SpikeUnit(params)
+        for name, unit in (("drain", drain), ("neurons", neurons), ("spikes", spikes)):
+            m.submodules[name] = DomainRenamer(self.update)(unit)
 
         # Packets: spikes to the axons, everything else to the access unit.
         is_spikes = self.i.payload.kind == Kind.SPIKES
@@ -88,26 +95,22 @@ class Core(Component):
         for bank in range(params.banks):
             wiring.connect(m, getattr(axons, f"o_{bank}"), getattr(issue, f"i_{bank}"))
             m.d.comb += getattr(synapses, f"word_{bank}").eq(getattr(issue, f"word_{bank}"))
-        # What it asks for is decoded a cycle ahead, so that no logic lies before the strobes of thousands of registers. A `clear` goes the
-        # same way, behind the last sums; so does a reset.
+        # The lanes want it a cycle ahead. A `clear` goes the same way, behind the last sums.
         step = Step(later(m, issue.step.as_value(), synapses.latency - 1, "step"))
         forget = later(m, self.clear, synapses.latency - 1, "forget")
-        strobes = {name: Signal(name=name) for name in ("add", "swap", "load")}
-        clear_lanes = Signal(init=1)
-        m.d.sync += [*(strobe.eq(step == Step[name.upper()]) for name, strobe in strobes.items()),
-                     clear_lanes.eq(forget | ((step == Step.SWAP) & (params.folds == 1)))]
+        loaded = Signal()
+        m.d.sync += loaded.eq(step == (Step.SWAP if params.folds == 1 else Step.LOAD))
         fold = later(m, issue.fold, synapses.latency, "fold")
         m.d.comb += [
             issue.swap.eq(self.tick), issue.load.eq(drain.load), issue.load_fold.eq(drain.fold), drain.granted.eq(issue.granted),
             synapses.fire.eq(issue.fire), self.reads.eq(sum(issue.fire)),
-            *(getattr(lanes, name).eq(strobe) for name, strobe in strobes.items()),
-            lanes.fold.eq(fold), lanes.sums.eq(synapses.sums), lanes.clear.eq(clear_lanes),
+            lanes.step.eq(step), lanes.fold.eq(fold), lanes.sums.eq(synapses.sums), lanes.clear.eq(forget),
             lanes.index.eq(drain.index), drain.rows.eq(lanes.rows),
         ]
 
         # The drain to the neurons to the spikes.
         m.d.comb += [
-            drain.start.eq(self.tick), drain.loaded.eq(strobes["swap" if params.folds == 1 else "load"]),
+            drain.start.eq(self.tick), drain.loaded.eq(loaded),
             drain.enable.eq(neurons.enable), drain.ample.eq(neurons.ample),
             neurons.valid.eq(drain.valid), neurons.number.eq(drain.number), neurons.sums.eq(drain.sums),
             neurons.tick.eq(self.info), spikes.tick.eq(self.info), spikes.more.eq(drain.left | ~neurons.idle),

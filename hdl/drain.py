@@ -6,13 +6,12 @@ from amaranth.lib.wiring import In, Out
 
 from spikeloom.fields import bits_for
 from spikeloom.hdl.access import AccessBus, AccessInterface
-from spikeloom.hdl.component import Component, later
-from spikeloom.hdl.lanes import Lanes
+from spikeloom.hdl.component import Component, copies, later
+from spikeloom.hdl.lanes import Lanes, index_layout
 from spikeloom.hdl.layouts import ArrayView
 from spikeloom.hdl.synapses import adder_levels
 from spikeloom.memories import Control, Memory, controls
 from spikeloom.params import ArrayParams
-
 
 #: Rows of which each has written its state before the next tick reads it, when that tick's rows come right behind.
 LEAST_ROWS = 7
@@ -38,7 +37,7 @@ class Drain(Component):
     load, fold : out. Ask for a LOAD of this fold; held until
     granted : in, 1 bit. The LOAD was sent on its way.
     loaded : in, 1 bit. The lanes can be asked for rows from the next cycle on.
-    index : out. Pair of rows of lanes to show;
+    index : out, :func:`spikeloom.hdl.lanes.index_layout`. Pair of rows of lanes to show;
     rows : in, two arrays of signed lane sums. The pair asked for ``Lanes.ROW_LATENCY`` cycles ago.
     enable : in, 1 bit. Whoever takes the sums has room.
     ample : in, 1 bit. It will also have room in each of the next :func:`promised` cycles.
@@ -56,7 +55,7 @@ class Drain(Component):
     fold: Signal
     granted: Signal
     loaded: Signal
-    index: Signal
+    index: ArrayView
     rows: ArrayView
     enable: Signal
     ample: Signal
@@ -80,7 +79,7 @@ class Drain(Component):
         second = {} if params.currents < 2 else {"second_sums": sums}
         super().__init__({
             "start": In(1), "load": Out(1), "fold": Out(bits_for(params.folds)), "granted": In(1), "loaded": In(1),
-            "index": Out(range(-(-params.lane_rows // 2))),
+            "index": Out(index_layout(params)),
             "rows": In(data.ArrayLayout(data.ArrayLayout(signed(params.accumulator_bits), per_row), 2)),
             "enable": In(1), "ample": In(1), "valid": Out(1), "number": Out(bits_for(params.neuron_rows)),
             "sums": sums, **second, "left": Out(1), "late": Out(1), "idle": Out(1), "free": Out(1), "bus": In(AccessBus())})
@@ -103,12 +102,14 @@ class Drain(Component):
 
         # Rows are asked for in order. What is to become of each goes along until the lanes show it.
         slice_, group, number = Signal.like(slices, init=0), Signal.like(groups), Signal.like(self.number)
-        row = Signal(range(2 * -(-params.lane_rows // 2)))  # of lanes
+        row, next_row = (Signal(range(2 * -(-params.lane_rows // 2)), name=name) for name in ("row", "next_row"))  # of lanes
         asked, second, begins, busy, twice = Signal(), Signal(), Signal(), Signal(init=1), Signal()
         # The last of each, for CONTROL does not change while anything is drained: so that no sum lies before a comparison.
         some, last_slice, last_group, last_fold = Signal(), Signal.like(slices, init=0), Signal.like(groups), Signal.like(folds)
-        m.d.comb += [begins.eq(self.start & some), self.index.eq(row[1:])]
-        m.d.sync += [some.eq((folds != 0) & (groups != 0)), last_group.eq(groups - 1), last_fold.eq(folds - 1),
+        m.d.comb += [begins.eq(self.start & some), next_row.eq(row)]
+        for number_of, copy in enumerate(copies(m, next_row[1:], len(self.index), "index")):
+            m.d.comb += self.index[number_of].eq(copy)
+        m.d.sync += [row.eq(next_row), some.eq((folds != 0) & (groups != 0)), last_group.eq(groups - 1), last_fold.eq(folds - 1),
                      last_slice.eq(Mux(slices[1:].any() & (slices != 2), slices - 1, 0)),
                      twice.eq(slices == 2)]  # both slices are rows of one pair
         whole = slice_ == last_slice  # the sum of the current at hand
@@ -121,19 +122,18 @@ class Drain(Component):
         with m.Elif(self.loaded):
             m.d.sync += pending.eq(0)
         with m.FSM() as machine:
-            with m.State("IDLE"):
-                with m.If(begins):
-                    m.next = "REQUEST" if params.folds > 1 else "WAIT"
+            with m.State("IDLE"), m.If(begins):
+                m.next = "REQUEST" if params.folds > 1 else "WAIT"
             with m.State("REQUEST"):
                 m.d.comb += self.load.eq(1)
-                m.d.sync += row.eq(0)
+                m.d.comb += next_row.eq(0)
                 with m.If(self.granted):
                     m.next = "WAIT"
             with m.State("WAIT"), m.If(self.loaded):
                 m.next = "ASK"
             with m.State("ASK"), m.If(self.enable):
-                m.d.comb += asked.eq(1)
-                m.d.sync += [row.eq(row + Mux(twice, 2, 1)), slice_.eq(Mux(whole, 0, slice_ + 1))]
+                m.d.comb += [asked.eq(1), next_row.eq(row + Mux(twice, 2, 1))]
+                m.d.sync += [slice_.eq(Mux(whole, 0, slice_ + 1))]
                 if params.currents > 1:
                     m.d.sync += second.eq(Mux(whole, ~ended, second))
                 with m.If(ended):
@@ -143,7 +143,8 @@ class Drain(Component):
                     with m.If(group == last_group):
                         m.d.sync += [group.eq(0), self.fold.eq(self.fold + 1), nearly.eq(0)]
                         with m.If(self.fold == last_fold):
-                            m.d.sync += [self.fold.eq(0), number.eq(0), row.eq(0)]
+                            m.d.sync += [self.fold.eq(0), number.eq(0)]
+                            m.d.comb += next_row.eq(0)
                             if params.folds > 1:
                                 m.next = "IDLE"
                             else:
@@ -170,7 +171,7 @@ class Drain(Component):
         m.d.comb += [
             self.idle.eq(none & ~under_way.any()),
             self.free.eq(none & (early | ~under_way[:margin].any()) | (asking & nearly & self.ample & ~ending)),
-            self.number.eq(later(m, number, Lanes.ROW_LATENCY + 1, "number")),
+            self.number.eq(later(m, number, Lanes.ROW_LATENCY + 1, "number", reset_less=True)),
         ]
         # A row that has just been asked for is under way then; so whether anything is left is known a cycle ahead.
         old = later(m, asked & ending, 1, "old")

@@ -1,36 +1,40 @@
 """The host port: obeys the command stream, drives the ticks, and answers."""
 
-from collections.abc import Callable
-from functools import partial
+import enum
+from functools import reduce
+from operator import or_
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.ahead import AHEAD
-from spikeloom.hdl.answers import WORD, Answers
-from spikeloom.hdl.commands import inside, known, offer
+from spikeloom.hdl.answers import Answers
 from spikeloom.hdl.component import Component
-from spikeloom.hdl.layouts import (
-    COUNT_BITS,
-    Kind,
-    StructView,
-    address_layout,
-    flit_layout,
-    spikes_layout,
-    struct,
-    struct_signal,
-    tick_layout,
-)
+from spikeloom.hdl.layouts import COUNT_BITS, WORD, Kind, StructView, flit_layout, spikes_layout, struct, struct_signal, tick_layout
+from spikeloom.hdl.words import Words
 from spikeloom.packets import COMMANDS, RESPONSES, Command, Fault, Response
 from spikeloom.params import ArrayParams
+
+
+class State(enum.IntEnum):
+    """What the host port is about. A bit for each, so that none needs to be decoded."""
+
+    PARSE = 0       #: the next word: passed on, or obeyed once the array is quiet
+    TICK = 1        #: wait until the array lets a tick end; SPIKES behind it go ahead
+    OBEY = 2        #: the array is quiet: do what the word says
+    READ_COUNT = 3  #: the core knows from where to read; say how many
+    READING = 4     #: wait until all entries have come
+    FINISH = 5      #: the packet is over; wait for a quiet array
+    STATUS = 6      #: and for all ERROR words; then say so
 
 
 class HostPort(Component):
     """The two 64-bit streams of :mod:`spikeloom.packets`, up to one word a cycle each, in front of the mesh.
 
-    Commands are done in order. SPIKES and WRITE go into the mesh at once; TICK, READ, RESET, ECHO and the end of a packet wait
-    until the array is quiet. Then a MARK that is due goes out first. While a TICK waits, some SPIKES behind it go ahead.
+    Words come decoded (:class:`spikeloom.hdl.words.Words`) and are done in order. SPIKES and the data of a WRITE go into the mesh at
+    once; all other commands and the end of a packet wait until the array is quiet. Then a MARK that is due goes out first. While a TICK
+    waits, some SPIKES behind it go ahead.
 
     Members
     -------
@@ -73,261 +77,163 @@ class HostPort(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        m.submodules.words = self.words = words = Words(self.params)
         m.submodules.answers = self.answers = answers = Answers(self.params)
+        wiring.connect(m, wiring.flipped(self.i), words.i)
         wiring.connect(m, wiring.flipped(self.mesh_o), answers.flits)
         wiring.connect(m, answers.o, wiring.flipped(self.o))
-        self.command = {kind: struct(record)(self.i.payload.data) for kind, record in COMMANDS.items()}
-        self.raised, self.own_faults = Signal(len(Fault)), Signal(len(Fault))
-        self.clock, self.ticks, self.mark_due = Signal(32), Signal(16), Signal()
-        self.phase, self.age, self.fresh = Signal.like(self.info.phase), Signal.like(self.info.age), Signal(init=1)
-        self.opcode, self.last, self.left = Signal(4), Signal(), Signal(32)
-        self.none_left, self.one_left = Signal(), Signal()  # of `left`, so that no decision begins with a comparison of all its bits
-        self.ahead = Signal(range(AHEAD + 1))  # packets sent for the tick that the TICK at hand begins
-        self.access = struct_signal(struct(COMMANDS[Command.WRITE]))
-        self.turn, self.overlapping = Signal(), Signal()  # of the running tick: its turn, and whether its TICK had ``overlap``
-        m.d.comb += [
-            self.raised.eq(self.own_faults | self.core_faults[0] << Fault.ADDRESS | self.core_faults[1] << Fault.DELAY
-                           | self.core_faults[2] << Fault.CURRENT),
-            answers.raised.eq(self.raised), answers.opcode.eq(self.opcode),
-            # What is due in the running tick was made in the one before.
-            answers.tick.eq(self.ticks - 1 - (self.mesh_o.payload.due == self.turn)), self.mesh_i.payload.due.eq(self.turn),
-            self.stalled.eq(self.o.valid & ~self.o.ready), self.gave_spikes.eq(answers.gave_spikes),
-            self.info.phase.eq(self.phase), self.info.age.eq(self.age), self.info.fresh.eq(self.fresh),
-        ]
-        m.d.sync += [self.clock.eq(self.clock + 1), self.faults.eq(Mux(self.forget, 0, self.faults) | self.raised)]
-        with m.FSM() as machine:
-            with m.State("PARSE"):
-                self._parse(m)
-            with m.State("TICK"):
-                self._tick(m)
-            with m.State("WRITE"):
-                self._write(m)
-            with m.State("READ"):
-                self._read(m)
-            with m.State("READ_COUNT"):
-                self._read_count(m)
-            with m.State("READING"):
-                self._when_quiet(m, lambda: self._proceed(m, self.last))
-            for state, do in (("FILL", self._fill), ("RESET", self._reset), ("ECHO", self._echo), ("FINISH", self._finish)):
-                with m.State(state):
-                    self._when_quiet(m, partial(do, m))
-            m.d.comb += self.busy.eq(~machine.ongoing("PARSE") | self.i.valid | ~self.idle | self.mark_due | self.o.valid)
-        # What the port says is chosen without asking whether it says it, which is known late.
-        with m.If(self.mark_due):
-            self._word(m, Response.MARK, tick=self.ticks - 1, cycles=self.clock)
-        with m.Elif(machine.ongoing("FILL")):
-            self._word(m, Response.DATA)
-        with m.Elif(machine.ongoing("ECHO")):
-            self._word(m, Response.ECHO, payload=self.left, cycles=self.clock)
-        with m.Else():
-            self._word(m, Response.STATUS, faults=self.faults, tick=self.ticks)
+        self.state = Signal(len(State), init=1 << State.PARSE)
+        # Of the word that was parsed: whether it ends the packet, how many are left to do, and a TICK's fields and whether it is illegal.
+        self.last, self.left = Signal(), Signal(32, reset_less=True)
+        self.none_left, self.one_left, self.two_left = Signal(), Signal(), Signal()  # so that no decision begins with a comparison
+        self.command, self.void = struct_signal(struct(COMMANDS[Command.TICK]), reset_less=True), Signal()
+        self.mark_due, self.ticked = Signal(), Signal()  # a MARK is; and a tick has ended in the cycle before
+        # Of the running tick: its turn, whether its TICK had ``overlap``, and whether its neurons start from zero.
+        self.turn, self.overlapping, self.fresh = Signal(), Signal(), Signal(init=1)
+        self.ticks = Signal(16)
+        self._obey(m)
+        self._tick(m)
+        self._flit(m)
+        self._say(m)
+        self._faults(m)
+        m.d.comb += self.busy.eq(~(self.state[State.PARSE] & words.idle & self.idle & answers.idle) | self.i.valid | self.mark_due)
         return m
 
-    # Pieces that several states share.
+    def _obey(self, m: Module) -> None:
+        """What becomes of the word that is first in line, and of the state. The array is asked last: its answer comes late."""
+        parse, tick, obey, read_count, reading, finish, status = self.state
+        word, mesh_takes, room = self.words.o.payload, self.mesh_i.ready, self.answers.own.ready
+        self.here, self.quiet, over = parse & self.words.o.valid, self.idle & ~self.mark_due, Signal()
+        self.opens, full, ahead = Signal(), Signal(), Signal(range(AHEAD + 1))  # SPIKES may go ahead, but for how many have
+        self.goes_ahead = tick & self.opens & ~full & self.words.o.valid & word.early
+        self.fills = obey & word.fill & ~self.none_left
+        passed = self.here & (word.passes | (word.sends & mesh_takes))
+        obeyed = obey & Cat(word.address & mesh_takes, word.reset, word.echo & room, word.fill & self.none_left).any()
+        m.d.comb += [
+            self.tick.eq(tick & ~self.void & self.quiet), over.eq(self.tick & self.one_left | tick & self.void),
+            self.words.o.ready.eq(Cat(passed, self.here & word.tick, self.goes_ahead & mesh_takes, obeyed, read_count & mesh_takes).any()),
+            self.clear.eq(obey & word.reset),
+        ]
+        self._move(m, [
+            (State.PARSE, passed & word.last, State.FINISH),
+            (State.PARSE, self.here & word.tick, State.TICK),
+            (State.PARSE, self.here & word.waits & self.quiet, State.OBEY),
+            (State.TICK, over & self.last, State.FINISH),
+            (State.TICK, over & ~self.last, State.PARSE),
+            (State.OBEY, obeyed & self.last, State.FINISH),
+            (State.OBEY, obeyed & ~self.last, State.PARSE),
+            (State.OBEY, obey & word.read & mesh_takes, State.READ_COUNT),
+            (State.READ_COUNT, read_count & mesh_takes, State.READING),
+            (State.READING, reading & self.idle & self.last, State.FINISH),
+            (State.READING, reading & self.idle & ~self.last, State.PARSE),
+            (State.FINISH, finish & self.quiet, State.STATUS),
+            (State.STATUS, status & self.answers.settled & room, State.PARSE)])
 
-    def _proceed(self, m: Module, last: Value) -> None:
-        """On to the next command, or to the end of the packet."""
-        with m.If(last):
-            m.next = "FINISH"
+        filled = self.fills & room
+        with m.If(parse):
+            count, read = struct(COMMANDS[Command.TICK])(word.data).count, struct(COMMANDS[Command.READ])(word.data)
+            m.d.sync += [self.last.eq(word.last), self.left.eq(Mux(word.tick, count, read.count)), self.none_left.eq(word.none),
+                         self.one_left.eq(word.one), self.two_left.eq(word.two), self.command.eq(word.data), self.void.eq(word.void),
+                         ahead.eq(0), full.eq(0)]
         with m.Else():
-            m.next = "PARSE"
+            with m.If(filled):
+                m.d.sync += self.none_left.eq(self.one_left)
+            with m.If(filled | self.tick):
+                m.d.sync += self.one_left.eq(self.two_left)
+            with m.If(filled | self.ticked):  # the next tick cannot end before
+                m.d.sync += [self.left.eq(self.left - 1), self.two_left.eq(self.left == 3)]
+            with m.If(self.goes_ahead & mesh_takes):
+                m.d.sync += [ahead.eq(ahead + 1), full.eq(ahead == AHEAD - 1)]
+        # Once the cores rest, nothing may keep the mesh from the tick: it is known a cycle late, when a word may go with the tick itself.
+        # Right behind a tick they still seem to.
+        m.d.sync += self.opens.eq(Mux(parse, word.one & ~word.last, self.one_left & ~self.last) & (~self.resting | self.ticked))
 
-    def _count(self, m: Module, count: Value) -> None:
-        """So many are left,"""
-        m.d.sync += [self.left.eq(count), self.none_left.eq(count == 0), self.one_left.eq(count == 1)]
-
-    def _count_down(self, m: Module) -> None:
-        """and now one less."""
-        m.d.sync += [self.left.eq(self.left - 1), self.none_left.eq(self.one_left), self.one_left.eq(self.left == 2)]
-
-    def _word(self, m: Module, kind: Response, **values: Value) -> None:
-        """What the port says when it next says something."""
-        word = struct_signal(struct(RESPONSES[kind]), name=f"word_{kind.name.lower()}")
-        m.d.comb += [word.opcode.eq(kind), *(word[name].eq(value) for name, value in values.items()),
-                     self.answers.own.payload.data.eq(word), self.answers.own.payload.last.eq(kind == Response.STATUS)]
-
-    def _say(self, m: Module) -> Value:
-        """Offer the state's word to the host; returns whether it was taken."""
-        m.d.comb += self.answers.own.valid.eq(1)
-        return self.answers.own.ready
-
-    def _when_quiet(self, m: Module, then: Callable[[], None]) -> None:
-        """Do it once the array is quiet and a MARK that was due has gone out."""
-        with m.If(self.idle & self.mark_due):
-            taken = self._say(m)
-            with m.If(taken):
-                m.d.sync += self.mark_due.eq(0)
-        with m.Elif(self.idle):
-            then()
-
-    # The states.
-
-    def _parse(self, m: Module) -> None:
-        take, last = self.i.ready, self.i.payload.last
-        command = self.command
-        with m.If(self.i.valid):
-            m.d.sync += [self.last.eq(last), self.opcode.eq(command[Command.RESET].opcode)]
-            with m.Switch(command[Command.RESET].opcode):
-                with m.Case(Command.NOP):
-                    m.d.comb += take.eq(1)
-                    self._proceed(m, last)
-                with m.Case(Command.SPIKES):
-                    self._parse_spikes(m)
-                with m.Case(Command.TICK):
-                    tick = command[Command.TICK]
-                    m.d.comb += take.eq(1)
-                    self._count(m, tick.count)
-                    m.d.sync += self.access.eq(self.i.payload.data)
-                    with m.If((tick.count != 0) & (tick.period < self.params.phases)):
-                        m.next = "TICK"
-                    with m.Else():
-                        m.d.comb += self.own_faults[Fault.COUNT].eq(1)
-                        self._proceed(m, last)
-                with m.Case(Command.WRITE):
-                    self._parse_write(m)
-                with m.Case(Command.READ):
-                    read = command[Command.READ]
-                    m.d.comb += take.eq(1)
-                    self._count(m, read.count)
-                    m.d.sync += self.access.eq(read)
-                    with m.If(~inside(self.params, read, single=True)):
-                        m.d.comb += self.own_faults[Fault.TARGET].eq(1)
-                        m.next = "FILL"
-                    with m.Elif(read.count == 0):
-                        self._proceed(m, last)
-                    with m.Else():
-                        m.next = "READ"
-                with m.Case(Command.RESET):
-                    m.d.comb += take.eq(1)
-                    m.next = "RESET"
-                with m.Case(Command.ECHO):
-                    m.d.comb += take.eq(1)
-                    m.d.sync += self.left.eq(command[Command.ECHO].payload)
-                    m.next = "ECHO"
-                with m.Default():
-                    m.d.comb += [take.eq(1), self.own_faults[Fault.OPCODE].eq(1)]
-                    self._proceed(m, last)
-
-    def _parse_spikes(self, m: Module) -> None:
-        take, last, spikes = self.i.ready, self.i.payload.last, self.command[Command.SPIKES]
-        there = inside(self.params, spikes)
-        with m.If(there & known(self.params, spikes)):
-            self._pass_spikes(m, spikes)
-        with m.Else():
-            m.d.comb += [take.eq(1), self.own_faults[Fault.TARGET].eq(~there), self.own_faults[Fault.BLOCK].eq(there)]
-        with m.If(take):
-            self._proceed(m, last)
-
-    def _pass_spikes(self, m: Module, spikes: StructView, ahead: int = 0) -> None:
-        """Offer the SPIKES word to the mesh."""
-        payload = struct_signal(spikes_layout(self.params), name="ahead" if ahead else "spikes")
-        m.d.comb += [payload.mask.eq(spikes.mask), payload.block.eq(spikes.block), payload.ahead.eq(ahead),
-                     self.i.ready.eq(self.mesh_i.ready), self.took_spikes.eq(self.i.ready), self.mesh_i.payload.due.eq(self.turn ^ ahead)]
-        offer(m, self.mesh_i, Kind.SPIKES, payload.as_value(), spikes)
-
-    def _parse_write(self, m: Module) -> None:
-        take, last, write = self.i.ready, self.i.payload.last, self.command[Command.WRITE]
-        place = struct_signal(address_layout())
-        m.d.comb += [place.memory.eq(write.memory), place.address.eq(write.address)]
-        self._count(m, write.count)
-        m.d.sync += self.access.eq(write)
-        with m.If(inside(self.params, write)):
-            self._when_quiet(m, lambda: self._begin_write(m, place, write))
-        with m.Else():
-            m.d.comb += [take.eq(1), self.own_faults[Fault.TARGET].eq(1)]
-        with m.If(take):
-            with m.If((write.count != 0) & ~last):
-                m.next = "WRITE"
-            with m.Else():
-                m.d.comb += self.own_faults[Fault.TRUNCATED].eq(write.count != 0)
-                self._proceed(m, last)
-
-    def _begin_write(self, m: Module, place: StructView, write: StructView) -> None:
-        """Say where, in a quiet array: an update that still runs would write the same memories."""
-        offer(m, self.mesh_i, Kind.ADDRESS, place.as_value(), write)
-        m.d.comb += self.i.ready.eq(self.mesh_i.ready)
-
-    def _write(self, m: Module) -> None:
-        """One data word after another; those for a rectangle outside the mesh are dropped, its fault was raised."""
-        take, last = self.i.ready, self.i.payload.last
-        with m.If(self.i.valid):
-            with m.If(inside(self.params, self.access)):
-                offer(m, self.mesh_i, Kind.DATA, self.i.payload.data, self.access)
-                m.d.comb += take.eq(self.mesh_i.ready)
-            with m.Else():
-                m.d.comb += take.eq(1)
-            with m.If(take):
-                self._count_down(m)
-                with m.If(last | self.one_left):
-                    m.d.comb += self.own_faults[Fault.TRUNCATED].eq(~self.one_left)
-                    self._proceed(m, last)
+    def _move(self, m: Module, moves: list[tuple[State, Value, State]]) -> None:
+        """From state to state: no two conditions hold at once."""
+        for each in State:
+            comes, goes = ([when for source, when, target in moves if (source, target)[end] == each] for end in (1, 0))
+            m.d.sync += self.state[each].eq(reduce(or_, comes) | (self.state[each] & ~reduce(or_, goes)))
 
     def _tick(self, m: Module) -> None:
-        command = struct(COMMANDS[Command.TICK])(self.access.as_value())
-        over = self.one_left
+        """What a tick changes: at once what is asked for in the next cycle, and phase and age a cycle later."""
+        command, word = self.command, self.words.o.payload
+        parsed = struct(COMMANDS[Command.TICK])(word.data)
+        m.d.comb += [self.info.end.eq(command.end & self.one_left), self.info.fresh.eq(self.fresh), self.info.overlap.eq(command.overlap),
+                     self.info.turn.eq(~self.turn)]
+        m.d.sync += self.ticked.eq(self.tick)
+        self.latest, self.before = Signal(16, reset_less=True), Signal(16, reset_less=True)  # numbers of the ticks before
+        with m.If(self.clear):
+            m.d.sync += [self.ticks.eq(0), self.fresh.eq(1)]
+        with m.If(self.tick):
+            m.d.sync += [self.ticks.eq(self.ticks + 1), self.latest.eq(self.ticks), self.before.eq(self.latest),
+                         self.turn.eq(~self.turn), self.overlapping.eq(command.overlap), self.fresh.eq(self.info.end)]
         # The first tick of a sample ends with nothing under way: until then cores drop what the sample before still sends.
-        m.d.comb += self.overlap.eq(command.overlap & self.overlapping & ~self.fresh & ~self.mark_due)
+        with m.If(self.state[State.PARSE]):
+            allowed = self.overlapping & ~self.fresh & ~self.mark_due
+            m.d.sync += self.overlap.eq(self.here & word.tick & ~word.void & parsed.overlap & allowed)
+        with m.Elif(self.tick):
+            m.d.sync += self.overlap.eq(command.overlap & ~self.one_left)
+        phase, age = self.info.phase, self.info.age
+        with m.If(self.ticked):
+            m.d.sync += phase.eq(Mux(self.fresh | (phase >= command.period), 0, phase + 1))
+            with m.If(self.fresh):
+                m.d.sync += age.eq(0)
+            with m.Elif(~age.all()):
+                m.d.sync += age.eq(age + 1)
+        with m.If(self.clear):
+            m.d.sync += [phase.eq(0), age.eq(0)]
 
-        def advance() -> None:
-            self._count_down(m)
-            m.d.comb += [self.tick.eq(1), self.info.end.eq(command.end & over), self.info.overlap.eq(command.overlap),
-                         self.info.turn.eq(~self.turn)]
-            m.d.sync += [self.turn.eq(~self.turn), self.overlapping.eq(command.overlap),
-                         self.ticks.eq(self.ticks + 1), self.fresh.eq(self.info.end),
-                         self.phase.eq(Mux(self.info.end | (self.phase >= command.period), 0, self.phase + 1))]
-            with m.If(self.info.end):
-                m.d.sync += self.age.eq(0)
-            with m.Elif(~self.age.all()):
-                m.d.sync += self.age.eq(self.age + 1)
-            with m.If(over):
-                m.d.sync += [self.mark_due.eq(command.mark), self.ahead.eq(0)]
-                self._proceed(m, self.last)
+    def _flit(self, m: Module) -> None:
+        """What goes into the mesh. In TICK that are SPIKES for the tick that it begins."""
+        tick, obey, read_count = (self.state[each] for each in (State.TICK, State.OBEY, State.READ_COUNT))
+        word, flit = self.words.o.payload, self.mesh_i.payload
+        ahead = struct_signal(spikes_layout(self.params), name="ahead_only")
+        m.d.comb += [
+            ahead.ahead.eq(tick), flit.eq(word.flit), flit.payload.eq(word.flit.payload | ahead.as_value()), flit.due.eq(self.turn ^ tick),
+            self.mesh_i.valid.eq(Cat(self.here & word.sends, self.goes_ahead, obey & (word.address | word.read), read_count).any()),
+            self.took_spikes.eq((self.here & word.sends & (word.flit.kind == Kind.SPIKES) | self.goes_ahead) & self.mesh_i.ready)]
+        with m.If(read_count):
+            m.d.comb += [flit.kind.eq(Kind.READ), flit.payload.eq(self.left[:COUNT_BITS])]
 
-        self._when_quiet(m, advance)
-        # The spikes behind this command are for the tick that it begins. Once the cores rest, nothing may keep the mesh from it.
-        spikes = self.command[Command.SPIKES]
-        with m.If(self.i.valid & ~self.i.payload.last & ~self.last & (spikes.opcode == Command.SPIKES) & over
-                  & (self.ahead != AHEAD) & ~self.resting & inside(self.params, spikes) & known(self.params, spikes)):
-            self._pass_spikes(m, spikes, ahead=1)
-            with m.If(self.i.ready):
-                m.d.sync += self.ahead.eq(self.ahead + 1)
+    def _say(self, m: Module) -> None:
+        """What the host port says, chosen without asking whether it says it, which is known late: a MARK that is due before anything
+        that waits for a quiet array; the answer to the word at hand; or else STATUS."""
+        word, own, clock = self.words.o.payload, self.answers.own, Signal(32)
+        _, tick, obey, _, _, finish, status = self.state
+        marks = self.idle & self.mark_due & ((self.here & word.waits) | tick | finish)
+        m.d.comb += own.valid.eq(Cat(marks, self.fills, obey & word.echo, status & self.answers.settled).any())
+        m.d.sync += clock.eq(clock + 1)
+        with m.If(self.tick & self.one_left):
+            m.d.sync += self.mark_due.eq(self.command.mark)
+        with m.Elif(marks & own.ready):
+            m.d.sync += self.mark_due.eq(0)
 
-    def _read(self, m: Module) -> None:
-        place = struct_signal(address_layout(), name="read_place")
-        m.d.comb += [place.memory.eq(self.access.memory), place.address.eq(self.access.address)]
+        def words(kind: Response, **values: Value) -> None:
+            said = struct_signal(struct(RESPONSES[kind]), name=f"word_{kind.name.lower()}")
+            m.d.comb += [said.opcode.eq(kind), *(said[name].eq(value) for name, value in values.items()),
+                         own.payload.data.eq(said), own.payload.last.eq(kind == Response.STATUS)]
 
-        def ask() -> None:
-            offer(m, self.mesh_i, Kind.ADDRESS, place.as_value(), self.access, single=True)
-            with m.If(self.mesh_i.ready):
-                m.next = "READ_COUNT"
-
-        self._when_quiet(m, ask)
-
-    def _read_count(self, m: Module) -> None:
-        offer(m, self.mesh_i, Kind.READ, self.left[:COUNT_BITS], self.access, single=True)
-        with m.If(self.mesh_i.ready):
-            m.next = "READING"
-
-    def _fill(self, m: Module) -> None:
-        """Zeros in place of the entries of a core that does not exist."""
-        with m.If(self.none_left):
-            self._proceed(m, self.last)
+        with m.If(self.mark_due):
+            words(Response.MARK, tick=self.latest, cycles=clock)
+        with m.Elif(obey & word.echo):
+            words(Response.ECHO, payload=struct(COMMANDS[Command.ECHO])(word.data).payload, cycles=clock)
+        with m.Elif(obey):  # zeros in place of the entries of a core that does not exist
+            words(Response.DATA)
         with m.Else():
-            taken = self._say(m)
-            with m.If(taken):
-                self._count_down(m)
+            words(Response.STATUS, faults=self.faults, tick=self.ticks)
 
-    def _reset(self, m: Module) -> None:
-        m.d.comb += self.clear.eq(1)
-        m.d.sync += [self.ticks.eq(0), self.phase.eq(0), self.age.eq(0), self.fresh.eq(1)]
-        self._proceed(m, self.last)
-
-    def _echo(self, m: Module) -> None:
-        with m.If(self._say(m)):
-            self._proceed(m, self.last)
-
-    def _finish(self, m: Module) -> None:
-        with m.If(self.answers.settled):
-            taken = self._say(m)
-            with m.If(taken):
-                m.next = "PARSE"
+    def _faults(self, m: Module) -> None:
+        """Faults of the words and of the cores; and how the answers are numbered."""
+        word, raised, own, opcode = self.words.o.payload, Signal(len(Fault)), Signal(len(Fault)), Signal(4)
+        void = self.state[State.TICK] & self.void
+        with m.If(self.here):
+            m.d.sync += opcode.eq(word.opcode)
+        m.d.sync += [own.eq(Mux(self.words.o.ready, word.faults, 0) | void << Fault.COUNT),
+                     self.faults.eq(Mux(self.forget, 0, self.faults) | raised)]
+        m.d.comb += [
+            raised.eq(own | self.core_faults[0] << Fault.ADDRESS | self.core_faults[1] << Fault.DELAY
+                      | self.core_faults[2] << Fault.CURRENT),
+            self.answers.raised.eq(raised), self.answers.opcode.eq(opcode),
+            # What is due in the running tick was made in the one before.
+            self.answers.tick.eq(Mux(self.mesh_o.payload.due == self.turn, self.before, self.latest)),
+            self.stalled.eq(self.o.valid & ~self.o.ready), self.gave_spikes.eq(self.answers.gave_spikes)]

@@ -7,11 +7,15 @@ from amaranth.lib import data, enum
 
 from spikeloom.fields import Record, bits_for
 from spikeloom.memories import ADDRESS_BITS
+from spikeloom.packets import WORD_BITS
 from spikeloom.params import DATA_BITS, ArrayParams
 
 #: Bits of a memory's code, and of the number of entries in a READ.
 MEMORY_BITS = 4
 COUNT_BITS = 16
+
+#: A word of a host stream; ``last`` is AXI4-Stream's TLAST.
+WORD = data.StructLayout({"data": WORD_BITS, "last": 1})
 
 # Strings, because `data.View` takes no parameters at run time. Fields are known at run time only, so they are `Any` to mypy.
 #: A value with the fields of a struct layout.

@@ -3,7 +3,7 @@
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, DomainRenamer, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -15,7 +15,8 @@ from spikeloom.params import ArrayParams
 
 
 class Mesh(Component):
-    """All cores. Tick signals reach every core a cycle after they were given.
+    """All cores. Tick signals reach every core a cycle after they were given. Beside its own clock domain each core has two, ``domains``,
+    that differ from it in their reset registers only, each of which reaches a part of the core.
 
     Members
     -------
@@ -42,6 +43,7 @@ class Mesh(Component):
 
     def __init__(self, params: ArrayParams) -> None:
         self.params = params
+        self.domains = [f"{part}_{x}_{y}" for y in range(params.rows) for x in range(params.columns) for part in ("core", "update")]
         flit = stream.Signature(flit_layout(params))
         super().__init__({
             "i": In(flit), "o": Out(flit), "tick": In(1), "info": In(tick_layout(params)), "clear": In(1),
@@ -60,7 +62,8 @@ class Mesh(Component):
         routers: dict[tuple[int, int], Router] = {}
         for y in range(params.rows):
             for x in range(params.columns):
-                m.submodules[f"core_{x}_{y}"] = core = Core(params)
+                core = Core(params, update="update")
+                m.submodules[f"core_{x}_{y}"] = DomainRenamer({"sync": f"core_{x}_{y}", "update": f"update_{x}_{y}"})(core)
                 m.submodules[f"router_{x}_{y}"] = router = Router(params, x, y)
                 wiring.connect(m, core.o, router.i_local)
                 wiring.connect(m, router.o_local, core.i)

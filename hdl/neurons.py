@@ -101,12 +101,12 @@ class NeuronUnit(Component):
         due: list[Value] = [~later(m, self.tick.turn, first, "turn")]
         for stage in range(1, self.LATENCY + 1):
             valid.append(later(m, valid[-1], 1, f"valid_{stage}"))
-            number.append(later(m, number[-1], 1, f"number_{stage}"))
+            number.append(later(m, number[-1], 1, f"number_{stage}", reset_less=stage % 3 > 0))
             due.append(later(m, due[-1], 1, f"due_{stage}"))
         # Of the row that came a cycle ago, and of that which came five cycles ago.
         layout = self.tick.shape()
-        self.fresh = later(m, self.tick.fresh, first + 1, "fresh")
-        self.info = layout(later(m, self.tick.as_value(), first + 5, "info"))
+        self.fresh = later(m, self.tick.fresh, first + 1, "fresh", reset_less=True)
+        self.info = layout(later(m, self.tick.as_value(), first + 5, "info", reset_less=True))
         m.submodules.queue = queue = Queue(row_layout(self.params), ROWS)
         row = queue.i.payload
         values, overflows = [], []
@@ -146,8 +146,7 @@ class NeuronUnit(Component):
         names = ("current", "second_current")[: self.params.currents]
 
         def hold(value: Value, cycles: int, name: str) -> Value:
-            # `valid` goes along. Where a value waits for longer, the reset keeps it in flip-flops, of which there are more than LUTs.
-            return later(m, value, cycles, f"{name}_{column}", reset_less=cycles < 3)
+            return later(m, value, cycles, f"{name}_{column}", reset_less=True)  # `valid` goes along
 
         # Stage 1: the memories show. Stage 2: operands.
         fresh = self.fresh

@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.axi import LiteBus, RegisterBank
-from spikeloom.hdl.component import Component
+from spikeloom.hdl.component import COPY, Component
 from spikeloom.hdl.hostport import HostPort
 from spikeloom.hdl.mesh import Mesh
 from spikeloom.packets import WORD_BITS
@@ -50,14 +50,15 @@ class Top(Component):
         m.submodules.port = DomainRenamer("array")(port)
         m.submodules.mesh = DomainRenamer("array")(mesh)
 
-        # Either reset is a register of its own: no logic hangs on the pin (nor has a simulator to settle it all twice a cycle), and
-        # none lies before the thousands of registers that it reaches.
-        m.domains.sync, m.domains.array = ClockDomain("sync"), ClockDomain("array")
+        # Each reset is a register of its own, and each part of the array has one: no logic hangs on the pin (nor has a simulator to
+        # settle it all twice a cycle), none lies before the many registers that it reaches, and none reaches too many.
         m.domains.start = ClockDomain("start", reset_less=True)
-        held, array_held = Signal(), Signal()
-        m.d.start += [held.eq(~self.aresetn), array_held.eq(~self.aresetn | registers.reset)]
-        m.d.comb += [ResetSignal().eq(held), ResetSignal("array").eq(array_held),
-                     *(ClockSignal(domain).eq(self.aclk) for domain in ("sync", "array", "start"))]
+        m.d.comb += ClockSignal("start").eq(self.aclk)
+        for domain in ("sync", "array", *mesh.domains):
+            m.domains += ClockDomain(domain)
+            held = Signal(name=f"{domain}_held", attrs=COPY)
+            m.d.start += held.eq(~self.aresetn | (registers.reset if domain != "sync" else 0))
+            m.d.comb += [ResetSignal(domain).eq(held), ClockSignal(domain).eq(self.aclk)]
         wiring.connect(m, port.mesh_i, mesh.i)
         wiring.connect(m, mesh.o, port.mesh_o)
         m.d.comb += [

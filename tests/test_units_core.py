@@ -84,37 +84,37 @@ def test_accumulators_swap_and_drain(folds: int) -> None:
     lanes = Lanes(params)
     met = Counter[str]()
 
-    def take(ctx: Any, step: Step) -> None:
-        for each in ("add", "swap", "load"):
-            ctx.set(getattr(lanes, each), step is Step[each.upper()])
-        ctx.set(lanes.clear, step is Step.SWAP and folds == 1)
-
     async def run(ctx: Any) -> None:
         active = [[0] * 6 for _ in range(folds)]
         shadow: list[list[int]] = []
-        drained: list[int] = []  # what the drain register should hold
+        drained: list[int] = []  # what the drain register is to hold, and what it holds
+        shown: list[int] = []
         loads: list[int] = []
         asked = 0  # rows asked for in a fold
         due: list[list[int] | None] = [None] * lanes.ROW_LATENCY
+        fold, sums = 0, [0] * 6
         for _ in range(600):
             wanted = due.pop(0)
             if wanted is not None:
                 assert [ctx.get(lanes.rows[row][i]) for row in range(2) for i in range(2)][: len(wanted)] == wanted
-            take(ctx, Step.IDLE)
+            # A step is told a cycle before its fold and its sums.
+            ctx.set(lanes.fold, fold)
+            for lane, value in enumerate(sums):
+                ctx.set(lanes.sums[lane], value)
+            step = Step.IDLE
             index = rng.randrange(2)  # of two pairs, the second of which has one row only
-            ctx.set(lanes.index, index)
-            due.append(drained[4 * index: 4 * index + 4] if drained else None)
-            asked += bool(drained)
+            ctx.set(lanes.index[0], index)
+            due.append(shown[4 * index: 4 * index + 4] if shown else None)
+            asked += bool(shown) and shown is drained
+            shown = drained
             chosen = rng.random()
             done = not drained or asked > params.lane_rows
             if loads and done and chosen < 0.4:
-                fold = loads.pop(0)
-                take(ctx, Step.LOAD)
-                ctx.set(lanes.fold, fold)
+                step, fold = Step.LOAD, loads.pop(0)
                 drained, asked = shadow[fold], 0
                 met["load"] += 1
             elif not loads and done and chosen < 0.1:
-                take(ctx, Step.SWAP)
+                step = Step.SWAP
                 shadow, active = active, [[0] * 6 for _ in range(folds)]
                 met["swap"] += 1
                 if folds == 1:
@@ -122,14 +122,10 @@ def test_accumulators_swap_and_drain(folds: int) -> None:
                 else:
                     loads = list(range(folds))
             elif chosen < 0.8:
-                fold = rng.randrange(folds)
-                sums = [rng.randrange(-8, 7) for _ in range(6)]
-                take(ctx, Step.ADD)
-                ctx.set(lanes.fold, fold)
-                for lane, value in enumerate(sums):
-                    ctx.set(lanes.sums[lane], value)
+                step, fold, sums = Step.ADD, rng.randrange(folds), [rng.randrange(-8, 7) for _ in range(6)]
                 met["overlap"] += bool(loads) or bool(drained and not done)
                 active[fold] = [signed(a + b, 10) for a, b in zip(active[fold], sums, strict=True)]
+            ctx.set(lanes.step, step)
             await ctx.tick()
 
     simulate(lanes, run)
@@ -163,7 +159,7 @@ def check_drain(params: ArrayParams, slices: int, groups: int, currents: int) ->
         asked = [0] * Lanes.ROW_LATENCY
         while True:
             _, _, index, valid, number, *sums = await ctx.tick().sample(
-                drain.index, drain.valid, drain.number, *(port[column] for port in ports for column in range(2)))
+                drain.index[0], drain.valid, drain.number, *(port[column] for port in ports for column in range(2)))
             asked.append(index)
             for row, column in itertools.product(range(2), range(2)):
                 ctx.set(drain.rows[row][column], rows[2 * asked[-Lanes.ROW_LATENCY] + row][column])

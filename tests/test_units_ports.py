@@ -134,7 +134,7 @@ def test_a_reset_in_the_middle_of_a_packet_recovers(cut: int) -> None:
         ctx.set(top.aresetn, 1)
         await offer(ctx, writes, True)
         await offer(ctx, dying[:cut], False)
-        await ctx.tick().repeat(5)
+        await ctx.tick().repeat(20)
         assert await lite.write(ctx, ADDRESS["CONTROL"], 1) == OKAY
         await ctx.tick().repeat(5)
         found.clear()
