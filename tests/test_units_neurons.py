@@ -101,7 +101,7 @@ async def load_neurons(ctx: Any, unit: NeuronUnit, model: Model) -> None:
 @pytest.mark.parametrize("overlap", [False, True])
 @pytest.mark.parametrize(("pauses", "params"), [((0.0, 0.0), PARAMS), ((0.3, 0.8), PARAMS), ((0.1, 0.4), TWO)])
 def test_neurons_follow_the_equations(pauses: tuple[float, float], params: ArrayParams, overlap: bool) -> None:
-    """With ``overlap`` the tick changes before its last rows have come, as ``ample`` allows, and the next one's come as soon as they may."""
+    """With ``overlap`` the tick changes before its last rows have come, as ``ample`` allows; the next one's come as soon as they may."""
     rng = random.Random(f"{pauses}")
     unit, model, layout = NeuronUnit(params), Model(rng, params), row_layout(PARAMS)
     ports = [unit.sums] if params.currents == 1 else [unit.sums, unit.second_sums]

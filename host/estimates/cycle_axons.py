@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 
-from spikeloom.host.estimates.cycle_latencies import BANK_QUEUE, ENTRANCE, FIRED, LIST, SLOT, TO_CORES, TO_FIRE, WALKED
+from spikeloom.host.estimates.cycle_latencies import BANK_QUEUE, ENTRANCE, FIRED, FORESEEN, LIST, SLOT, TO_CORES, TO_FIRE, WALKED
 from spikeloom.host.estimates.cycle_mesh import Packet
 from spikeloom.host.estimates.cycle_tables import CoreTables
 
@@ -107,6 +107,7 @@ class Numbered(Receiver):
         params = core.params
         self._banks = [sum(1 << bit for bit in range(bank, params.block, params.banks)) for bank in range(params.banks)]
         self._free = [0] * params.banks
+        self._came = [0] * params.banks  # when the last packet came
         self._begun = [deque([0] * BANK_QUEUE, BANK_QUEUE) for _ in self._banks]  # when the last packets' first axons were read
 
     def _take(self, cycle: int, block: int, mask: int) -> None:
@@ -117,11 +118,11 @@ class Numbered(Receiver):
                 begun = self._begun[bank]
                 begun.append(start)
                 self._open = max(self._open, begun[0])
-                self._free[bank] = start + count
+                self._free[bank], self._came[bank] = start + count, cycle
                 self.reads += count
 
     def _rest(self, loads: list[int]) -> int:
-        return max(self._free) - 1 + FIRED
+        return max(free - 1 + FIRED - (came + FORESEEN < free) for free, came in zip(self._free, self._came, strict=True))
 
 
 class Walked(Receiver):

@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 from spikeloom.host.estimates.cycle_axons import NEVER
 from spikeloom.host.estimates.cycle_latencies import (
+    FEW_ROWS,
     KEPT,
     KEPT_BEHIND,
     PACKETS,
+    PROMISED,
     QUIET,
     ROWS,
     SWAP,
@@ -50,6 +52,10 @@ class Sender:
         self._retry = NEVER  # when to ask again, where there was no room
         self._silent: deque[int] = deque(maxlen=TO_SUM + TO_WRITE)  # when the last rows without anything to send were asked for
         self._asked: dict[int, int] = {}  # when the last row of a window's update was asked for
+        ahead = PROMISED + self._latency
+        # The row in whose cycle a tick may end at the earliest, if not behind the last one; and that cycle.
+        self._enough = core.rows - 1 - ahead if core.params.folds == core.row_cycles == 1 and core.rows > max(FEW_ROWS, ahead + 1) else NEVER
+        self._freed = NEVER
         self._queue: deque[_Row] = deque()
         self._waiting: _Row | None = None
         self._row: _Row | None = None
@@ -70,7 +76,7 @@ class Sender:
         self._moved, self._ended = ({update: cycle for update, cycle in when.items() if update == window - 1}
                                     for when in (self._moved, self._ended))
         if self._core.rows:
-            self._spiking, self._next = deque(spiking), 0
+            self._spiking, self._next, self._freed = deque(spiking), 0, NEVER
             self._begin_fold(pulse + TO_CORES)
             self._ask(pulse)
             self._wake(pulse)
@@ -85,8 +91,7 @@ class Sender:
         inside = [row.update for row in (self._waiting, self._row, *self._queue) if row is not None]
         if any(update <= last for update in (*inside, *(packet.due - 1 for _, packet in self._made), *kept)):
             return NEVER
-        drained = [asked + (TO_SUM + TO_WRITE if window <= last else max(0, SWAP - self._latency))
-                   for window, asked in self._asked.items()]
+        drained = [asked + TO_SUM + TO_WRITE if window <= last else self._freed for window, asked in self._asked.items()]
         return QUIET + max([0, *drained, *(moved for window, moved in self._moved.items() if window <= last)])
 
     # The drain.
@@ -119,8 +124,12 @@ class Sender:
                 self._queue.append(_Row(self._from - 1, self._spiking.popleft(), self._window))
             else:
                 self._silent.append(self._from - 1)
+            if self._next >= self._enough and self._freed == NEVER and self._inside(self._from - 2) < ROWS - PROMISED - self._latency - 1:
+                self._freed = self._from - 2  # the cycle before, as behind the last row
             self._next += 1
             if self._next == core.rows:
+                if self._freed == NEVER:
+                    self._freed = self._from - 1 + (max(0, SWAP - self._latency) if self._enough == NEVER else 0)
                 self._asked = {window: asked for window, asked in self._asked.items() if window == self._window - 1}
                 self._asked[self._window] = self._from - 1
             elif self._next % core.groups == 0:
@@ -129,12 +138,16 @@ class Sender:
 
     def _room(self, cycle: int) -> bool:
         """Whether so few rows are inside that another is asked for in this cycle."""
+        return self._inside(cycle) < ROWS
+
+    def _inside(self, cycle: int) -> int:
+        """Rows on their way from the drain's sums to the spike unit."""
         inside = len(self._queue)
         for row in reversed(self._queue):
             if row.asked + TO_SUM < cycle:
                 break
             inside -= 1
-        return inside < ROWS and inside + sum(asked + TO_SUM < cycle <= asked + TO_SUM + TO_WRITE for asked in self._silent) < ROWS
+        return inside + sum(asked + TO_SUM < cycle <= asked + TO_SUM + TO_WRITE for asked in self._silent)
 
     # The spike unit.
 
