@@ -14,7 +14,7 @@ from spikeloom.hdl.component import Component
 from spikeloom.hdl.layouts import COUNT_BITS, WORD, Kind, StructView, flit_layout, spikes_layout, struct, struct_signal, tick_layout
 from spikeloom.hdl.words import Words
 from spikeloom.packets import COMMANDS, RESPONSES, Command, Fault, Response
-from spikeloom.params import ArrayParams
+from spikeloom.params import DATA_BITS, ArrayParams
 
 
 class State(enum.IntEnum):
@@ -131,9 +131,10 @@ class HostPort(Component):
 
         filled = self.fills & room
         with m.If(parse):
-            count, read = struct(COMMANDS[Command.TICK])(word.data).count, struct(COMMANDS[Command.READ])(word.data)
+            count, read = self._fields(Command.TICK).count, self._fields(Command.READ)
             m.d.sync += [self.last.eq(word.last), self.left.eq(Mux(word.tick, count, read.count)), self.none_left.eq(word.none),
-                         self.one_left.eq(word.one), self.two_left.eq(word.two), self.command.eq(word.data), self.void.eq(word.void),
+                         self.one_left.eq(word.one), self.two_left.eq(word.two),
+                         self.command.eq(self._fields(Command.TICK)), self.void.eq(word.void),
                          ahead.eq(0), full.eq(0)]
         with m.Else():
             with m.If(filled):
@@ -148,6 +149,11 @@ class HostPort(Component):
         # Right behind a tick they still seem to.
         m.d.sync += self.opens.eq(Mux(parse, word.one & ~word.last, self.one_left & ~self.last) & (~self.resting | self.ticked))
 
+    def _fields(self, command: Command) -> StructView:
+        """The word that is first in line, as one of the commands."""
+        word = self.words.o.payload
+        return struct(COMMANDS[command])(Cat(word.data, word.opcode))
+
     def _move(self, m: Module, moves: list[tuple[State, Value, State]]) -> None:
         """From state to state: no two conditions hold at once."""
         for each in State:
@@ -157,7 +163,7 @@ class HostPort(Component):
     def _tick(self, m: Module) -> None:
         """What a tick changes: at once what is asked for in the next cycle, and phase and age a cycle later."""
         command, word = self.command, self.words.o.payload
-        parsed = struct(COMMANDS[Command.TICK])(word.data)
+        parsed = self._fields(Command.TICK)
         m.d.comb += [self.info.end.eq(command.end & self.one_left), self.info.fresh.eq(self.fresh), self.info.overlap.eq(command.overlap),
                      self.info.turn.eq(~self.turn)]
         m.d.sync += self.ticked.eq(self.tick)
@@ -187,11 +193,14 @@ class HostPort(Component):
         """What goes into the mesh. In TICK that are SPIKES for the tick that it begins."""
         tick, obey, read_count = (self.state[each] for each in (State.TICK, State.OBEY, State.READ_COUNT))
         word, flit = self.words.o.payload, self.mesh_i.payload
-        ahead = struct_signal(spikes_layout(self.params), name="ahead_only")
+        spikes, packet = self._fields(Command.SPIKES), struct_signal(spikes_layout(self.params), name="packet")
+        is_spikes = word.kind == Kind.SPIKES
         m.d.comb += [
-            ahead.ahead.eq(tick), flit.eq(word.flit), flit.payload.eq(word.flit.payload | ahead.as_value()), flit.due.eq(self.turn ^ tick),
+            packet.mask.eq(spikes.mask), packet.block.eq(spikes.block), packet.ahead.eq(tick),
+            flit.kind.eq(word.kind), flit.target.eq(word.target), flit.due.eq(self.turn ^ tick),
+            flit.payload.eq(Mux(is_spikes, packet.as_value(), word.data[:DATA_BITS])),  # of an ADDRESS, too, which lies as in the word
             self.mesh_i.valid.eq(Cat(self.here & word.sends, self.goes_ahead, obey & (word.address | word.read), read_count).any()),
-            self.took_spikes.eq((self.here & word.sends & (word.flit.kind == Kind.SPIKES) | self.goes_ahead) & self.mesh_i.ready)]
+            self.took_spikes.eq((self.here & word.sends & is_spikes | self.goes_ahead) & self.mesh_i.ready)]
         with m.If(read_count):
             m.d.comb += [flit.kind.eq(Kind.READ), flit.payload.eq(self.left[:COUNT_BITS])]
 
@@ -216,7 +225,7 @@ class HostPort(Component):
         with m.If(self.mark_due):
             words(Response.MARK, tick=self.latest, cycles=clock)
         with m.Elif(obey & word.echo):
-            words(Response.ECHO, payload=struct(COMMANDS[Command.ECHO])(word.data).payload, cycles=clock)
+            words(Response.ECHO, payload=self._fields(Command.ECHO).payload, cycles=clock)
         with m.Elif(obey):  # zeros in place of the entries of a core that does not exist
             words(Response.DATA)
         with m.Else():

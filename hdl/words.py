@@ -5,22 +5,23 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.component import Component
-from spikeloom.hdl.layouts import WORD, Kind, StructView, address_layout, flit_layout, spikes_layout, struct, struct_signal
+from spikeloom.hdl.layouts import WORD, Kind, StructView, flit_layout, struct, struct_signal
 from spikeloom.hdl.queue import Queue
 from spikeloom.packets import COMMANDS, WORD_BITS, Command, Fault
-from spikeloom.params import DATA_BITS, ArrayParams
+from spikeloom.params import ArrayParams
 
 
 def decoded_layout(params: ArrayParams) -> data.StructLayout:
     """A word, and what is to be done about it, so that no decision begins with a comparison.
 
-    ``opcode``: of the command to which it belongs. ``flit``: for the mesh, but for ``due`` and ``ahead``. ``faults``: to raise once it is
-    taken. One of four: ``passes``, it is taken at once; ``sends``, it is once the mesh has its flit; ``tick``; ``waits``, for a quiet
-    array, and then one of the five behind it is to be done. ``early``: SPIKES that may go ahead of their tick. ``void``: a TICK that is
-    illegal. ``none``, ``one``, ``two``: so many are to be done.
+    ``data``: without its opcode. ``opcode``: of the command to which it belongs. ``kind``, ``target``: of its flit. ``faults``: to raise
+    once it is taken. One of four: ``passes``, it is taken at once; ``sends``, it is once the mesh has its flit; ``tick``; ``waits``, for a
+    quiet array, and then one of the five behind it is to be done. ``early``: SPIKES that may go ahead of their tick. ``void``: a TICK that
+    is illegal. ``none``, ``one``, ``two``: so many are to be done.
     """
     flags = ("last", "passes", "sends", "tick", "waits", "address", "read", "fill", "reset", "echo", "early", "void", "none", "one", "two")
-    return data.StructLayout({"data": WORD_BITS, "opcode": 4, "flit": flit_layout(params), "faults": len(Fault)} | dict.fromkeys(flags, 1))
+    return data.StructLayout({"data": WORD_BITS - 4, "opcode": 4, "kind": Kind, "target": flit_layout(params)["target"].shape,
+                              "faults": len(Fault)} | dict.fromkeys(flags, 1))
 
 
 def inside(params: ArrayParams, target: StructView, single: bool = False) -> Value:
@@ -83,7 +84,7 @@ class Words(Component):
         with m.If(taken & writing):
             m.d.sync += [left.eq(left - 1), one_left.eq(left == 2), writing.eq(~(last | one_left))]
         with m.Elif(taken):
-            m.d.sync += [left.eq(write.count), one_left.eq(write.count == 1), legal.eq(there_inside), target.eq(word.flit.target),
+            m.d.sync += [left.eq(write.count), one_left.eq(write.count == 1), legal.eq(there_inside), target.eq(word.target),
                          writing.eq(writes & some & ~last)]
 
         spikes, tick = commands[Command.SPIKES], commands[Command.TICK]
@@ -91,7 +92,7 @@ class Words(Component):
         alone = inside(self.params, write, single=True)
         counts = [Mux(is_kind[Command.TICK], tick.count == number, write.count == number) for number in range(3)]
         m.d.comb += [
-            word.data.eq(raw.data), word.last.eq(last), word.opcode.eq(Mux(writing, Command.WRITE, write.opcode)),
+            word.data.eq(raw.data[:-4]), word.last.eq(last), word.opcode.eq(Mux(writing, Command.WRITE, write.opcode)),
             word.sends.eq(sent | (writing & legal)), word.early.eq(sent & ~last), word.tick.eq(is_kind[Command.TICK]),
             word.address.eq(writes & there_inside), word.read.eq(is_kind[Command.READ] & alone),
             word.fill.eq(is_kind[Command.READ] & ~alone), word.reset.eq(is_kind[Command.RESET]), word.echo.eq(is_kind[Command.ECHO]),
@@ -103,24 +104,15 @@ class Words(Component):
             word.faults[Fault.BLOCK].eq(is_kind[Command.SPIKES] & there_inside & ~known(self.params, spikes)),
             word.faults[Fault.TRUNCATED].eq(last & Mux(writing, ~one_left, writes & some)),
         ]
-        self._flit(m, word, writing, target)
+        self._flit(m, word, writing, target, write)
         return m
 
-    def _flit(self, m: Module, word: StructView, writing: Signal, written: StructView) -> None:
+    def _flit(self, m: Module, word: StructView, writing: Signal, written: StructView, command: StructView) -> None:
         """SPIKES for a SPIKES word, DATA for data, and else where to begin."""
-        command = struct(COMMANDS[Command.WRITE])(word.data)
-        spikes = struct(COMMANDS[Command.SPIKES])(word.data)
-        packet, place = struct_signal(spikes_layout(self.params), name="packet"), struct_signal(address_layout(), name="place")
         single = command.opcode == Command.READ
-        m.d.comb += [packet.mask.eq(spikes.mask), packet.block.eq(spikes.block),
-                     place.address.eq(command.address), place.memory.eq(command.memory)]
-        flit = word.flit
         with m.If(writing):
-            m.d.comb += [flit.kind.eq(Kind.DATA), flit.payload.eq(word.data[:DATA_BITS]), flit.target.eq(written)]
+            m.d.comb += [word.kind.eq(Kind.DATA), word.target.eq(written)]
         with m.Else():
-            m.d.comb += [flit.target.x0.eq(command.x0), flit.target.y0.eq(command.y0),
-                         flit.target.x1.eq(Mux(single, command.x0, command.x1)), flit.target.y1.eq(Mux(single, command.y0, command.y1))]
-            with m.If(command.opcode == Command.SPIKES):
-                m.d.comb += [flit.kind.eq(Kind.SPIKES), flit.payload.eq(packet)]
-            with m.Else():
-                m.d.comb += [flit.kind.eq(Kind.ADDRESS), flit.payload.eq(place)]
+            m.d.comb += [word.target.x0.eq(command.x0), word.target.y0.eq(command.y0),
+                         word.target.x1.eq(Mux(single, command.x0, command.x1)), word.target.y1.eq(Mux(single, command.y0, command.y1)),
+                         word.kind.eq(Mux(command.opcode == Command.SPIKES, Kind.SPIKES, Kind.ADDRESS))]

@@ -89,7 +89,7 @@ def test_each_word_is_decoded_by_the_contract(pause: float) -> None:
         word = decoded_layout(PARAMS).from_bits(payload)
         does = [name for name in ("passes", "sends", "tick", "address", "read", "fill", "reset", "echo") if getattr(word, name)]
         faults = {fault for fault in Fault if word.faults >> fault & 1}
-        kind = word.flit.kind if does == ["sends"] else None
+        kind = word.kind if does == ["sends"] else None
         assert {"opcode": word.opcode, "does": "".join(does), "faults": faults, "kind": kind, "last": word.last} == wanted, hex(value)
         assert word.waits == (does[0] in ("address", "read", "fill", "reset", "echo"))
         assert word.early == (kind == Kind.SPIKES and not word.last)
