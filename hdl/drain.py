@@ -32,7 +32,6 @@ class Drain(Component):
     enable : in, 1 bit. Whoever takes the sums has room.
     valid, number, sums : out. A row of neurons, for one cycle: its number, and its joined sums.
     second_sums : out, where neurons may have two currents. The sums of the second, 0 in a core with one.
-    left : out, 1 bit. Rows are still to come, but for the cycle of ``start``. A register.
     idle : out, 1 bit. In the next cycle nothing is left to drain.
     free : out, 1 bit. In the next cycle the lanes may swap again: all rows have been asked for, the last ones may not have come yet.
     bus : :class:`AccessBus`, in. Serves CONTROL.
@@ -50,7 +49,6 @@ class Drain(Component):
     number: Signal
     sums: ArrayView
     second_sums: ArrayView
-    left: Signal
     idle: Signal
     free: Signal
     bus: AccessInterface
@@ -68,7 +66,7 @@ class Drain(Component):
             "index": Out(range(-(-params.lane_rows // 2))),
             "rows": In(data.ArrayLayout(data.ArrayLayout(signed(params.accumulator_bits), per_row), 2)),
             "enable": In(1), "valid": Out(1), "number": Out(bits_for(params.neuron_rows)),
-            "sums": sums, **second, "left": Out(1), "idle": Out(1), "free": Out(1), "bus": In(AccessBus())})
+            "sums": sums, **second, "idle": Out(1), "free": Out(1), "bus": In(AccessBus())})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -103,11 +101,12 @@ class Drain(Component):
                 m.d.sync += [self.fold.eq(0), number.eq(0), group.eq(0), slice_.eq(0), row.eq(0)]
                 with m.If(begins):
                     m.next = "REQUEST" if params.folds > 1 else "WAIT"
-            with m.State("REQUEST"):
-                m.d.comb += self.load.eq(1)
-                m.d.sync += row.eq(0)
-                with m.If(self.granted):
-                    m.next = "WAIT"
+            if params.folds > 1:
+                with m.State("REQUEST"):
+                    m.d.comb += self.load.eq(1)
+                    m.d.sync += row.eq(0)
+                    with m.If(self.granted):
+                        m.next = "WAIT"
             with m.State("WAIT"), m.If(self.loaded):
                 m.next = "ASK"
             with m.State("ASK"), m.If(self.enable):
@@ -121,10 +120,11 @@ class Drain(Component):
                         m.d.sync += [group.eq(0), self.fold.eq(self.fold + 1)]
                         with m.If(self.fold == last_fold):
                             m.next = "IDLE"
-                        with m.Elif(params.folds > 1):
-                            m.next = "REQUEST"
+                        if params.folds > 1:
+                            with m.Else():
+                                m.next = "REQUEST"
             m.d.comb += busy.eq(~machine.ongoing("IDLE"))
-        steps: list[Value] = [Cat(asked, slice_ == 0, second, asked & ended, row[0])]
+        steps: list[Value] = [Cat(asked, slice_ == 0, second, asked & ended, row[0] | twice)]
         for cycle in range(Lanes.ROW_LATENCY):
             steps.append(later(m, steps[-1], 1, f"step_{cycle}"))
         # The pulse of the next tick may fall on the last row, which writes its state 6 cycles later (NeuronUnit.LATENCY). The next tick's
@@ -133,15 +133,13 @@ class Drain(Component):
         margin = max(0, 3 - (1 + (params.banks - 1).bit_length()))
         m.d.comb += [self.free.eq(~(busy | begins | under_way[:margin].any())), self.idle.eq(self.free & ~under_way.any()),
                      self.number.eq(later(m, number, Lanes.ROW_LATENCY + 1, "number"))]
-        # A row that has just been asked for is under way then; so whether anything is left is known a cycle ahead.
-        m.d.sync += self.left.eq(busy | begins | under_way[:-1].any())
         self._join(m, steps[-1], twice, currents)
         return m
 
     def _join(self, m: Module, step: Value, twice: Signal, currents: Signal) -> None:
         """Add the row that the lanes show, as ``step`` says: there is one, begin a sum, that of the second current, end a row, and which
-        row of the pair it is; or ``twice``, both rows of the pair."""
-        there, begin, second, ended, odd = step
+        row of the pair is the last one; or ``twice``, both rows of the pair."""
+        there, begin, second, ended, lower = step
         m.d.sync += self.valid.eq(ended)
         for column in range(self.params.neurons_per_cycle):
             total = Signal(signed(self.params.sum_bits), name=f"joined_{column}", reset_less=True)
@@ -149,7 +147,7 @@ class Drain(Component):
             # One adder: the higher digit or what has been joined so far, and a digit.
             higher = Mux(twice, digits[0], Mux(begin, 0, total))
             with m.If(there):
-                m.d.sync += total.eq((higher << self.params.weight_bits) + Mux(twice | odd, digits[1], digits[0]))
+                m.d.sync += total.eq((higher << self.params.weight_bits) + Mux(lower, digits[1], digits[0]))
             if self.params.currents < 2:
                 m.d.comb += self.sums[column].eq(total)
                 continue

@@ -28,7 +28,7 @@ def gained(m: Module, value: Value, gain: Value, addend: Value, fraction: int, n
     Toward zero is the floor once a negative product has ``2**fraction - 1`` added; where gain makes it 0, the floor drops that too.
     """
     product = later(m, value * Cat(gain, Const(0, 1)).as_signed(), 1, f"{name}_product", reset_less=True)
-    added = later(m, Cat((value < 0).replicate(fraction), addend).as_signed(), 1, f"{name}_addend", reset_less=True)
+    added = later(m, Cat(value[-1].replicate(fraction), addend).as_signed(), 1, f"{name}_addend", reset_less=True)
     return later(m, product + added, 1, f"{name}_sum", reset_less=True) >> fraction
 
 
@@ -39,7 +39,7 @@ def fits(value: Value, bits: int) -> Value:
 
 def saturated(value: Value, bits: int) -> Value:
     """A signed value clipped to ``bits``, two's complement."""
-    extreme = Mux(value < 0, -(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+    extreme = Cat((~value[-1]).replicate(bits - 1), value[-1])  # not a comparison, which would be a carry chain
     return Mux(fits(value, bits), value, extreme)[:bits].as_signed()
 
 
@@ -60,7 +60,7 @@ class NeuronUnit(Component):
     enable : out, 1 bit. A row may come in ``Drain.LATENCY`` cycles.
     o : stream of :func:`row_layout`, out.
     idle : out, 1 bit. Nothing is inside.
-    late : out, 1 bit. A row is inside whose packets are due in the running tick: one of the update before the running one.
+    due : out, 2 bits. A row is inside whose packets are due in a tick of turn 0, of turn 1.
     overflow : out, 1 bit. A synaptic current left its width.
     bus : :class:`AccessBus`, in. Serves the neuron memories and CLASSES.
     """
@@ -73,7 +73,7 @@ class NeuronUnit(Component):
     enable: Signal
     o: stream.Interface
     idle: Signal
-    late: Signal
+    due: Signal
     overflow: Signal
     bus: AccessInterface
 
@@ -86,7 +86,7 @@ class NeuronUnit(Component):
         second = {} if params.currents < 2 else {"second_sums": sums}
         super().__init__({
             "valid": In(1), "number": In(bits_for(params.neuron_rows)), "sums": sums, **second, "tick": In(tick_layout(params)),
-            "enable": Out(1), "o": Out(stream.Signature(row_layout(params))), "idle": Out(1), "late": Out(1),
+            "enable": Out(1), "o": Out(stream.Signature(row_layout(params))), "idle": Out(1), "due": Out(2),
             "overflow": Out(1), "bus": In(AccessBus())})
 
     def elaborate(self, platform: object) -> Module:
@@ -118,7 +118,8 @@ class NeuronUnit(Component):
             values.append(store.bus.value)
             overflows.append(self._column(m, column, store, valid, row))
         inside, none = Signal(range(ROWS + 1)), Signal(init=1)  # `none`: nothing is inside
-        left = (valid[-1] & ~queue.i.valid) + (self.o.valid & self.o.ready)
+        # One that is taken from the queue counts a cycle longer, in which it is in the next unit.
+        left = (valid[-1] & ~queue.i.valid) + later(m, self.o.valid & self.o.ready, 1, "taken")
         m.d.sync += [inside.eq(inside + self.valid - left), none.eq(~self.valid & (inside == left))]
         m.d.comb += [
             self.bus.value.eq(reduce(or_, values)), self.overflow.eq(Cat(overflows).any()),
@@ -126,9 +127,9 @@ class NeuronUnit(Component):
             # Rows may be on their way from the drain when `enable` falls, one for each cycle of its latency.
             self.enable.eq(inside < ROWS - 1 - Drain.LATENCY), self.idle.eq(none & ~self.valid),
         ]
-        # Rows leave in their order, so that the queue's first is late if any in it is.
-        inside_late = [there & (turn == self.tick.turn) for there, turn in zip(valid, due, strict=True)]
-        m.d.comb += self.late.eq(Cat(*inside_late, queue.o.valid & (queue.o.payload.due == self.tick.turn)).any())
+        # Rows leave in their order, so that those of the older update are those at the front of the queue.
+        there = [*zip(valid[:-1], due[:-1], strict=True), (queue.i.valid, due[-1]), (queue.o.valid, queue.o.payload.due)]
+        m.d.comb += [self.due[turn].eq(Cat(one & (made == turn) for one, made in there).any()) for turn in range(2)]
         wiring.connect(m, queue.o, wiring.flipped(self.o))
         return m
 
@@ -138,7 +139,7 @@ class NeuronUnit(Component):
         names = ("current", "second_current")[: self.params.currents]
 
         def hold(value: Value, cycles: int, name: str) -> Value:
-            # `valid` goes along. Where a value waits for longer, the reset keeps it in flip-flops, of which there are more than LUTs.
+            # `valid` goes along. Where a value waits for longer, a reset keeps it in flip-flops, of which there are more than LUTs.
             return later(m, value, cycles, f"{name}_{column}", reset_less=cycles < 3)
 
         # Stage 1: the memories show. Stage 2: operands.
@@ -163,24 +164,29 @@ class NeuronUnit(Component):
             moved = [hold(shifted[0], 2, "current_4")]
         leaked = gained(m, membrane, gains.membrane_gain, store.bias, fraction, f"membrane_{column}")[: state + 3].as_signed()
 
-        # Stage 5: the potential. Threshold and reset show.
+        # Stage 5: the potential. Threshold and reset show. What does not depend on it is decided.
         potential = hold(saturated(leaked + sum(moved[1:], moved[0]), state), 1, "potential_5")
-        rules = rules.shape()(hold(rules.as_value(), 3, "rules"))
-        waiting = hold(waiting, 3, "waiting")
+        early = rules.shape()(later(m, rules.as_value(), 2, f"rules_4_{column}"))
+        waiting = hold(waiting, 2, "waiting_4")
+        resting = waiting != 0
+        active_before = early.phases.bit_select(self.info.phase, 1) & (self.info.age >= early.start)
+        active = hold(active_before, 1, "active")
+        ready = hold(early.spiking & active_before & ~resting, 1, "ready")
+        rest = hold(Mux(resting, waiting - 1, 0)[: len(waiting)], 1, "rest")
+        holds = hold(early.hold & resting, 1, "holds")
+        rules = rules.shape()(later(m, early.as_value(), 1, f"rules_{column}"))
 
         # Stage 6: spike, reset, write.
-        active, spike, resting = (Signal(name=f"{name}_{column}") for name in ("active", "spike", "resting"))
+        spike = Signal(name=f"spike_{column}")
         if self.params.floors:
             bottom = saturated(-store.threshold, state)
             potential = Mux(rules.floor & (potential < bottom), bottom, potential)
-        m.d.comb += [resting.eq(waiting != 0),
-                     active.eq(rules.phases.bit_select(self.info.phase, 1) & (self.info.age >= rules.start)),
-                     spike.eq(rules.spiking & active & ~resting & (potential >= store.threshold))]
+        m.d.comb += spike.eq(ready & (potential >= store.threshold))
         after = Mux(spike, Mux(rules.subtract, saturated(potential - store.reset, state), store.reset), potential)
-        count = Mux(spike, rules.refractory, Mux(resting, waiting - 1, 0))
+        count = Mux(spike, rules.refractory, rest)
         new = {name: hold(current[:state], 1, f"{name}_5") for name, current in zip(names, moved, strict=False)}
         new |= {"membrane": after, "refractory": count}
-        keep = dict.fromkeys(names, 0) | {"membrane": rules.hold & resting, "refractory": 0}
+        keep = dict.fromkeys(names, 0) | {"membrane": holds, "refractory": 0}
         for name, value in new.items():
             target = getattr(store, f"new_{name}")
             m.d.comb += target.eq(hold(Mux(active, value, 0)[: len(target)], 1, f"new_{name}"))

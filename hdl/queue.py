@@ -1,4 +1,4 @@
-"""A first-in first-out queue between two streams."""
+"""A first-in first-out queue between two streams, and a register."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, ShapeLike, Signal
 from amaranth.lib import stream
@@ -83,3 +83,36 @@ class Queue(Component):
             m.d.sync += [there.eq(inside != 1), room.eq(1)]
         with m.If(come != gone):
             m.d.sync += inside.eq(inside + Cat(Const(1, 1), gone.replicate(len(inside) - 1)))  # one more, or one less
+
+
+class Register(Component):
+    """Holds one payload: behind a queue in LUT-RAM, so that its first can be looked at from the beginning of a cycle.
+
+    ``i.ready`` follows ``o.ready``. A payload a cycle, each ``LATENCY`` later.
+
+    Parameters
+    ----------
+    shape
+        Shape of the payload.
+
+    Members
+    -------
+    i, o : streams of ``shape``, in and out.
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    #: Cycles from a transfer at ``i`` to ``o.valid``.
+    LATENCY = 1
+
+    def __init__(self, shape: ShapeLike) -> None:
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        there, held = Signal(), Signal(self.i.payload.shape(), reset_less=True)
+        m.d.comb += [self.o.valid.eq(there), self.o.payload.eq(held), self.i.ready.eq(~there | self.o.ready)]
+        with m.If(self.i.ready):
+            m.d.sync += [there.eq(self.i.valid), held.eq(self.i.payload)]
+        return m
