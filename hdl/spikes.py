@@ -165,23 +165,22 @@ class SpikeUnit(Component):
 
         offers: list[tuple[Value, Value]] = [(mine[0], head.as_value())]
         kept: list[tuple[Value, Value]] = [(mine.any(), head.due)]
-        chosen, before, waiting = Signal(1 + len(names)), Signal(1 + len(names)), Signal()
-        accepts: list[Value] = [mine[0] & self.o.ready & (~waiting | before[0])]
+        chosen, offered, waiting = Signal(1 + len(names)), Signal(1 + len(names)), Signal()
+        accepts: list[Value] = [mine[0] & self.o.ready & (~waiting | offered[0])]
         earlier: Value = Const(0, 1)
         apart = (head.spikes.mask & following.spikes.mask) == 0
         for number, name in enumerate(names, 1):
             # What does not go with what is kept drives it out.
             keep, valid = struct_signal(self.packet, name=f"kept_{name}", reset_less=True), Signal(name=f"kept_{name}_valid")
             same, comes, leaves, accept = (Signal(name=f"{signal}_{name}") for signal in ("same", "comes", "leaves", "accept"))
-            offered = waiting & before[number]
-            joined = valid & same & ~offered  # with the head, if that is accepted
+            joined = valid & same & ~offered[number]  # with the head, if that is accepted
             apart_from_kept = (keep.spikes.mask & following.spikes.mask) == 0
             with m.If(packets.ready):
                 m.d.sync += same.eq(Mux(comes, self._alike(head, following, name) & apart & (apart_from_kept | ~joined),
                                         self._alike(keep, following, name) & apart_from_kept))
             m.d.comb += [comes.eq(mine[number]), leaves.eq(chosen[number] & self.o.ready),
                          # The head is not for another way now, so only others that are kept may leave before this.
-                         accept.eq(~valid | Mux(offered, self.o.ready, same | (self.o.ready & ~waiting & ~earlier)))]
+                         accept.eq(~valid | Mux(offered[number], self.o.ready, same | (self.o.ready & ~waiting & ~earlier)))]
             earlier |= valid & ~coming.bit_select(keep.due, 1)
             offers.append((valid & Mux(comes, ~same, ~coming.bit_select(keep.due, 1)), keep.as_value()))
             with m.If(comes & accept):
@@ -196,9 +195,9 @@ class SpikeUnit(Component):
         sent = self.packet(reduce(or_, [payload & chosen[number].replicate(len(payload)) for number, (_, payload) in enumerate(offers)]))
         first = Cat(want & ~wants[:number].any() for number, want in enumerate(wants))
         m.d.comb += [
-            chosen.eq(Mux(waiting, before, first)), accepted.eq(Cat(accepts).any()),
+            chosen.eq(Mux(waiting, offered, first)), accepted.eq(Cat(accepts).any()),
             self.o.valid.eq(chosen.any()), self.o.payload.kind.eq(Kind.SPIKES), self.o.payload.due.eq(sent.due),
             self.o.payload.payload.eq(sent.spikes), self.o.payload.target.eq(sent.target),
         ]
-        m.d.sync += [waiting.eq(self.o.valid & ~self.o.ready), before.eq(chosen)]
+        m.d.sync += [waiting.eq(self.o.valid & ~self.o.ready), offered.eq(Mux(self.o.ready, 0, chosen))]
         return kept

@@ -14,7 +14,9 @@ from spikeloom.image import Image
 
 #: Cycles that the gateware takes, as the equations name them. ``tests/test_rtl.py`` pins the first and those of READ.
 EMPTY, WRITE_BACK, TO_SEND, QUIET = 2, 6, 2, 2
-READ, READ_ENTRY = 10, 1
+READ, READ_ENTRY = 11, 1
+#: Cycles from the one in which a packet is made to that in which it is sent, and from there to a core's queues without a hop.
+MADE, SENT = 2, 2
 #: Cycles from the request for the last row to its sum.
 TO_JOIN = 3
 #: Words of the host that go ahead of their tick.
@@ -56,7 +58,8 @@ class Window:
     def __init__(self, array: Array, tick: tuple[int, int] | None, end: bool = False, marked: bool = False) -> None:
         self.array, self.params, self.marked, self.ends = array, array.params, marked, end
         self.mark: int | None = None
-        self.update = self.drained = self.out = self.words = self.reading = 0
+        # The update is done, also but for a row without packets on its last cycle; the lanes can swap; the last word is out; and so on.
+        self.update = self.over = self.drained = self.out = self.words = self.reading = 0
         self.least = EMPTY if tick is not None else 0
         self.packets: list[tuple[int, int, int, int]] = [*array.late]  # arrival, core, block, mask
         self.delayed: list[tuple[int, int, int, int, int]] = []  # the same, and the ticks to go
@@ -77,7 +80,7 @@ class Window:
             for arrival in sorted(outs):
                 self.out = max(self.out + 1, arrival)
             if outs and self.out == max(outs):  # no word waited for another: it left when its row did
-                self.update, self.out = max(self.update, self.out + QUIET), 0
+                self.update, self.over, self.out = max(self.update, self.out + QUIET), max(self.over, self.out + QUIET), 0
 
     def _update(self, index: int, sample: int, tick: int, end: bool, outs: list[int]) -> None:
         """The update of one core, and the packets that it sends."""
@@ -104,27 +107,28 @@ class Window:
                     made = done
                     if target.out >= 0:
                         if host.drives_out(target, block, mask):
-                            outs.append(done + 2 + target.out)
+                            outs.append(done + MADE + 1 + target.out)
                         host.join(target, block, mask)
                     elif target.delay:
                         if cores.drives_out(target, block, mask):
-                            self._send(done + 2, cores)
+                            self._send(done + MADE + SENT, cores)
                         cores.join(target, block, mask)
                     else:
-                        self.packets += [(done + 2 + hops, at, block, mask) for at, hops in target.targets]
+                        self.packets += [(done + MADE + SENT + hops, at, block, mask) for at, hops in target.targets]
         joined = first + (core.folds - 1) * fold + core.groups * step
         last = joined + WRITE_BACK
-        done = max(done, made + bool(made))
+        ended, done = done, max(done, made + MADE * bool(made))
         for kept in (host, cores):
             if kept.target is not None:
-                done = max(done, last) + 1
+                done = max(done, ended + 1, last) + 1
                 if kept is host:
                     outs.append(done + 1 + kept.target.out)
                 else:
-                    self._send(done + 1, cores)
+                    self._send(done + SENT, cores)
         array.busy[index] = done
         self.drained = max(self.drained, joined - TO_JOIN + max(0, 3 - latency) + QUIET)
         self.update = max(self.update, last + QUIET, done + QUIET)
+        self.over = max(self.over, last + QUIET - 1, done + QUIET)
 
     def _plane(self, index: int, sample: int, tick: int, row: int, plane: int) -> int:
         """The mask of a row's potentials in one bit plane."""
@@ -157,7 +161,7 @@ class Window:
         self.words = begin + len(words) - early + 1 if starts else 0
         for turn, (mask, block, columns, rows) in enumerate(words):
             sent, first = (ahead[turn], turn + 1) if turn < early else (begin + turn - early, 0)
-            self.packets += [(max(sent + 1 + x + y, first), y * self.params.columns + x, block, mask) for y in rows for x in columns]
+            self.packets += [(max(sent + SENT + x + y, first), y * self.params.columns + x, block, mask) for y in rows for x in columns]
 
     def _integrated(self, count: bool) -> int:
         """The cycle after the last axon has fired; adds the words read to the array's, where they count."""
@@ -174,7 +178,7 @@ class Window:
     def _terms(self, overlap: bool, count: bool = True) -> dict[str, int]:
         """The cycles until which the array waits, by what for."""
         update = max([self.drained if overlap else self.update, self.array.left]
-                     + [arrival + QUIET for arrival, *_ in self.delayed if not overlap])
+                     + [arrival + QUIET - 1 for arrival, *_ in self.delayed if not overlap])
         return {"integration": self._integrated(count), "update": update,
                 "host": self.out + QUIET if self.out and not overlap else 0, "empty": self.least}
 
@@ -205,7 +209,7 @@ class Window:
                 array.late.append((arrival - quiet, core, block, mask))
             else:
                 array.waiting[delay - 1].append((core, block, mask))
-        latest = max([self.update, self.out + QUIET, *(arrival + QUIET for arrival, *_ in self.delayed)])
+        latest = max([self.over, self.out + QUIET, *(arrival + QUIET - 1 for arrival, *_ in self.delayed)])
         array.left = max(0, latest - quiet)
         array.busy = [max(0, done - quiet) for done in array.busy]
 

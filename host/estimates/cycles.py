@@ -10,11 +10,13 @@ row r of fold f joined      J_f + (r + 1)·S; S = slices · currents, 2 slices c
                             L + 5 + f·(groups·S + L + 1)
 its spikes are queued       q = that + 6; L = 1 + log₂ banks, the latency of the synapse memory
 the spike unit is done      e = max(q + 2, e of the row before) + Σ over destinations max(1, planes), for rows that spike or send v;
-                            a packet made in cycle e is sent in e + 1, or kept for others to join that go the same way to the
-                            same block, if it is for the host or not due in the next tick
-**update**                  q of the last row, or e + 1, or the cycle in which the last packet is sent that was kept, + 2; where ticks
+                            a packet made in cycle e is sent in e + 2, or kept for others to join that go the same way to the
+                            same block, if it is for the host or not due in the next tick; what is kept leaves after e + 1 of the
+                            last destination
+**update**                  q of the last row, or e + 2, or the cycle in which the last packet is sent that was kept, + 2; where ticks
                             overlap, the last row joined − 3 + max(0, 3 − L) + 2, and what the update before has left, likewise
-a packet sent in cycle s    reaches a core h hops away in s + 1 + h, one packet a core a cycle; the host likewise, one word a cycle
+a packet sent in cycle s    reaches the queues of a core h hops away in s + 2 + h, one packet a core a cycle; the host in
+                            s + 1 + h, one word a cycle
 host words sent ahead       up to AHEAD of the next tick's, a word a cycle from behind the TICK on until the cores rest; they reach the
                             queues in cycles 1, 2, … of their window; the last one delays the pulse to its cycle + 3 + h, unless
                             ticks overlap
@@ -26,7 +28,7 @@ an entry of a list          is there 5 cycles after its axon; of all banks only 
 **integration**             last fire + 1, with lists + 2
 **host stream**             words of the tick that were not sent ahead + 2 (their TICK comes behind them); last word to the host + 2
 EMPTY                       2
-reading potentials          begins with the window quiet; 10 + 2·h + words for each READ, then the tick's host words follow
+reading potentials          begins with the window quiet; 11 + 2·h + words for each READ, then the tick's host words follow
 MARK                        1
 ========================== =======================================================================================================
 
