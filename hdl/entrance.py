@@ -22,8 +22,8 @@ def delayed_layout(params: ArrayParams) -> data.StructLayout:
 class Entrance(Component):
     """Spikes for the axon unit, by the tick in which they are due, and everything else for the access unit.
 
-    A packet a cycle, each ``LATENCY`` later, when it leaves at once or waits for the one stream that it is for. What it is was
-    decoded before it was kept; only which tick is running is asked for when it leaves: a delay counts from the tick in which its
+    A packet a cycle, each ``LATENCY`` later, when it leaves at once or waits; the two streams for later always take what comes. What it
+    is was decoded before it was kept; only which tick is running is asked for when it leaves: a delay counts from the tick in which its
     packet was made, and one that is due in the running tick was made in the tick before. Such a packet of a sample that has ended is
     dropped.
 
@@ -69,17 +69,18 @@ class Entrance(Component):
             if self.params.delays > 1:
                 m.d.sync += [following.eq(plain & (comes.delay == 1)), far.eq(plain & (comes.delay > 1))]
 
-        now = Signal()  # due in the running tick, or made in the one before where there is a delay
+        # What may be due now waits until it could leave so, whether it is or not: the way back asks for no turn.
+        now, free = Signal(), Signal()  # `now`: due in the running tick, or made in the one before where there is a delay
         m.d.comb += [
+            free.eq(self.o_now.ready),
             now.eq(flit.due == self.info.turn),
             self.o_now.valid.eq(direct | (ahead & now) | (following & now & ~self.info.end)),
-            self.o_ahead.valid.eq(ahead & ~now),
-            self.o_later.valid.eq((following & ~now) | (far & ~(now & self.info.end))),
+            self.o_ahead.valid.eq(ahead & ~now & free),
+            self.o_later.valid.eq((following & ~now & free) | (far & ~(now & self.info.end))),
             self.o_later.payload.delay.eq(packet.delay - now),
             self.o_access.valid.eq(access), self.o_access.payload.eq(flit),
-            # What was sent ahead waits for its queue even where it goes past it, so that less is asked for here.
-            self.i.ready.eq((~self.o_now.valid | self.o_now.ready) & (~access | self.o_access.ready)
-                            & (~ahead | self.o_ahead.ready) & (~self.o_later.valid | self.o_later.ready)),
+            self.i.ready.eq((~(direct | ahead | following) | free) & (~access | self.o_access.ready)
+                            & (~ahead | self.o_ahead.ready) & (~far | self.o_later.ready)),
         ]
         for output in (self.o_now, self.o_ahead, self.o_later):
             m.d.comb += [output.payload.mask.eq(packet.mask), output.payload.block.eq(packet.block)]
