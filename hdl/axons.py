@@ -194,7 +194,7 @@ class AxonUnit(Component):
         m.submodules.ahead = ahead = Ahead(self.params)
         wiring.connect(m, wiring.flipped(self.i_ahead), ahead.i)
         m.d.comb += ahead.tick.eq(self.tick)
-        sources = [wiring.flipped(self.i), ahead.o]
+        sources = [self.i, ahead.o]
         if self.params.delays > 1:
             m.submodules.slots = slots = DelaySlots(self.params)
             wiring.connect(m, wiring.flipped(self.i_later), slots.i)

@@ -186,7 +186,8 @@ class NeuronUnit(Component):
         count = Mux(spike, rules.refractory, rest)
         new = {name: hold(current[:state], 1, f"{name}_5") for name, current in zip(names, moved, strict=False)}
         new |= {"membrane": after, "refractory": count}
-        keep = dict.fromkeys(names, 0) | {"membrane": holds, "refractory": 0}
+        never = Const(0, 1)
+        keep = dict.fromkeys(names, never) | {"membrane": holds, "refractory": never}
         for name, value in new.items():
             target = getattr(store, f"new_{name}")
             m.d.comb += target.eq(hold(Mux(active, value, 0)[: len(target)], 1, f"new_{name}"))

@@ -106,7 +106,7 @@ def test_neurons_follow_the_equations(pauses: tuple[float, float], params: Array
 
     async def run(ctx: Any) -> None:
         await load_neurons(ctx, unit, model)
-        for number in range(70):
+        for number in range(100):
             tick = {"phase": rng.randrange(2), "age": min(number % 10, 15), "end": 0, "fresh": int(number % 10 == 0)}
             ctx.set(unit.tick, tick | {"overlap": 0, "turn": number % 2})
             await ctx.tick().repeat(5)
