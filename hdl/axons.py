@@ -1,14 +1,17 @@
 """The axon unit: takes spike packets, holds back delayed ones, and hands each bank its axons one by one."""
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, ResetInserter, Signal
+from typing import cast
+
+from amaranth.hdl import Array, Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.fields import bits_for
 from spikeloom.hdl.ahead import Ahead
 from spikeloom.hdl.component import SHALLOW, Component, ram
-from spikeloom.hdl.layouts import StructView, spikes_layout
-from spikeloom.hdl.queue import Queue
+from spikeloom.hdl.entrance import axons_layout, delayed_layout
+from spikeloom.hdl.layouts import StructView, struct_signal
+from spikeloom.hdl.queue import Queue, Register
 from spikeloom.params import ArrayParams
 
 
@@ -21,9 +24,9 @@ class DelaySlots(Component):
 
     Members
     -------
-    i : stream of :func:`spikes_layout`, in. Packets with ``delay`` > 0 (ticks after the running one, in the cycle of ``tick`` after the
+    i : stream of :func:`delayed_layout`, in. Packets with ``delay`` > 0 (ticks after the running one, in the cycle of ``tick`` after the
         one that begins); always accepted.
-    o : stream of :func:`spikes_layout`, out. Packets due now.
+    o : stream of :func:`axons_layout`, out. Packets due now.
     tick, clear : in, 1 bit. Begin the next tick; forget all packets. Both only while ``idle``.
     idle : out, 1 bit. In the next cycle nothing is due.
     overflow : out, 1 bit. A packet was lost because its slot was full.
@@ -38,14 +41,14 @@ class DelaySlots(Component):
 
     def __init__(self, params: ArrayParams) -> None:
         self.params = params
-        layout = stream.Signature(spikes_layout(params))
-        super().__init__({"i": In(layout), "o": Out(layout), "tick": In(1), "clear": In(1), "idle": Out(1), "overflow": Out(1)})
+        super().__init__({"i": In(stream.Signature(delayed_layout(params))), "o": Out(stream.Signature(axons_layout(params))),
+                          "tick": In(1), "clear": In(1), "idle": Out(1), "overflow": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         slots = self.params.delays
         depth = 1 << bits_for(self.params.delay_depth)
-        entry = data.StructLayout({"mask": self.params.block, "block": self.params.block_bits})
+        entry = axons_layout(self.params)
         m.submodules.store = store = ram(entry, slots * depth, block=slots * depth > SHALLOW)
         write, read = store.write_port(), store.read_port()
         now, following = Signal(range(slots)), Signal(range(slots))
@@ -64,24 +67,29 @@ class DelaySlots(Component):
         with m.If(write.en):
             m.d.sync += counts[slot].eq(counts[slot] + 1)
 
-        # Packets are read from one slot after another, up to the next tick's. Of the `held` ones, in the ready queue or on their way to
-        # it, the last `early` ones are due in the next tick.
-        queue: Queue = ResetInserter(self.clear)(Queue(entry, 4))
-        m.submodules.ready = queue
+        # Packets are read from one slot after another, up to the next tick's, and wait in a ready queue with the turn of the tick in
+        # which they are due. `held` are in it or on their way to it.
+        prepared = data.StructLayout({"packet": entry, "turn": 1})
+        m.submodules.ready = queue = cast("Queue", ResetInserter(self.clear)(Queue(prepared, 4)))
+        m.submodules.register = register = cast("Register", ResetInserter(self.clear)(Register(prepared)))
+        wiring.connect(m, queue.o, register.i)
         head, source = Signal(range(depth + 1)), Signal(range(slots))
-        held, early = Signal(range(5)), Signal(range(5))
-        fetch, reading, ahead, leaves = Signal(), Signal(), Signal(), Signal()
+        held, before, turn = Signal(range(5)), Signal(), Signal()
+        fetch, reading, read_turn, due, leaves = Signal(), Signal(), Signal(), Signal(), Signal()
+        packet = register.o.payload.packet
+        to_come = Cat(reading & (read_turn == turn), queue.o.valid & (queue.o.payload.turn == turn)).any()
         m.d.comb += [
-            ahead.eq((source != now) & ~self.tick),
-            fetch.eq((counts[source] != head) & (held < 4) & ~self.clear),
+            turn.eq(before ^ self.tick), due.eq(register.o.valid & (register.o.payload.turn == turn)),
+            fetch.eq((counts[source] != head) & ~held[2] & ~self.clear),
             read.addr.eq(Cat(head[: bits_for(depth)], source)), read.en.eq(fetch),
-            queue.i.valid.eq(reading), queue.i.payload.eq(read.data),
-            self.o.valid.eq(queue.o.valid & (self.tick | (held != early)) & ~self.clear), self.o.payload.mask.eq(queue.o.payload.mask),
-            self.o.payload.block.eq(queue.o.payload.block), queue.o.ready.eq(leaves), leaves.eq(self.o.valid & self.o.ready),
+            queue.i.valid.eq(reading), queue.i.payload.packet.eq(read.data), queue.i.payload.turn.eq(read_turn),
+            self.o.valid.eq(due & ~self.clear), self.o.payload.mask.eq(packet.mask), self.o.payload.block.eq(packet.block),
+            register.o.ready.eq(leaves), leaves.eq(self.o.valid & self.o.ready),
             self.idle.eq(Mux(self.tick, self.clear | (counts[following] == 0),
-                             ((source != now) | (counts[source] == head)) & (held == early))),
+                             ((source != now) | (counts[source] == head)) & ~(due | to_come))),
         ]
-        m.d.sync += [reading.eq(fetch), held.eq(held + fetch - leaves), early.eq(Mux(self.tick, 0, early) + (fetch & ahead))]
+        m.d.sync += [reading.eq(fetch), read_turn.eq(turn ^ ((source != now) & ~self.tick)), before.eq(turn),
+                     held.eq(held + fetch - leaves)]
         with m.If(fetch):
             m.d.sync += head.eq(head + 1)
         with m.Elif((source == now) & (counts[source] == head)):
@@ -89,7 +97,7 @@ class DelaySlots(Component):
         with m.If(self.tick):
             m.d.sync += [now.eq(following), counts[now].eq(0)]
         with m.If(self.clear):
-            m.d.sync += [source.eq(Mux(self.tick, following, now)), head.eq(0), held.eq(0), early.eq(0), reading.eq(0),
+            m.d.sync += [source.eq(Mux(self.tick, following, now)), head.eq(0), held.eq(0), reading.eq(0),
                          *(count.eq(0) for count in counts)]
         return m
 
@@ -161,7 +169,8 @@ class AxonUnit(Component):
 
     Members
     -------
-    i : stream of :func:`spikes_layout`, in.
+    i, i_ahead : streams of :func:`axons_layout`, in. Due in the running tick; from the host, for the next one.
+    i_later : stream of :func:`delayed_layout`, in. Of the three one is valid at most.
     o_0 … : stream of axon numbers for each bank, out.
     tick, clear : in, 1 bit. Begin the next tick; forget delayed packets.
     idle : out, 1 bit. In the next cycle nothing is left to do in the running tick.
@@ -169,6 +178,8 @@ class AxonUnit(Component):
     """
 
     i: stream.Interface
+    i_ahead: stream.Interface
+    i_later: stream.Interface
     tick: Signal
     clear: Signal
     idle: Signal
@@ -176,53 +187,45 @@ class AxonUnit(Component):
 
     def __init__(self, params: ArrayParams) -> None:
         self.params = params
-        axon = stream.Signature(bits_for(params.bank_axons))
-        super().__init__({"i": In(stream.Signature(spikes_layout(params))), "tick": In(1), "clear": In(1), "idle": Out(1),
-                          "overflow": Out(1)} | {f"o_{bank}": Out(axon) for bank in range(params.banks)})
+        axons, axon = stream.Signature(axons_layout(params)), stream.Signature(bits_for(params.bank_axons))
+        super().__init__({"i": In(axons), "i_ahead": In(axons), "i_later": In(stream.Signature(delayed_layout(params))),
+                          "tick": In(1), "clear": In(1), "idle": Out(1), "overflow": Out(1)}
+                         | {f"o_{bank}": Out(axon) for bank in range(params.banks)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         banks = self.params.banks
-        mask = Signal(self.params.block)
-        block = Signal(self.params.block_bits)
-        valid, ready, slots_idle = Signal(), Signal(), Signal(init=1)
-
-        early = self.i.payload.ahead
-        later = (self.i.payload.delay != 0) & ~early if self.params.delays > 1 else Const(0, 1)
+        ready, slots_idle = Signal(), Signal(init=1)
         m.submodules.ahead = ahead = Ahead(self.params)
-        m.d.comb += [
-            mask.eq(self.i.payload.mask), block.eq(self.i.payload.block), valid.eq(self.i.valid & ~later & ~early),
-            self.i.ready.eq(Mux(early, ahead.i.ready, ready | later)),
-            ahead.i.payload.mask.eq(self.i.payload.mask), ahead.i.payload.block.eq(self.i.payload.block),
-            ahead.i.valid.eq(self.i.valid & early), ahead.o.ready.eq(ready & ~valid), ahead.tick.eq(self.tick),
-        ]
-        with m.If(~valid):
-            m.d.comb += [mask.eq(ahead.o.payload.mask), block.eq(ahead.o.payload.block)]
-        present = valid | ahead.o.valid
+        wiring.connect(m, wiring.flipped(self.i_ahead), ahead.i)
+        m.d.comb += ahead.tick.eq(self.tick)
+        sources = [self.i, ahead.o]
         if self.params.delays > 1:
             m.submodules.slots = slots = DelaySlots(self.params)
-            m.d.comb += [
-                slots.i.payload.eq(self.i.payload), slots.i.valid.eq(self.i.valid & later),
-                slots.tick.eq(self.tick), slots.clear.eq(self.clear),
-                self.overflow.eq(slots.overflow), slots_idle.eq(slots.idle),
-                slots.o.ready.eq(ready & ~present),
-            ]
-            with m.If(~present):
-                m.d.comb += [mask.eq(slots.o.payload.mask), block.eq(slots.o.payload.block)]
-            present = present | slots.o.valid
+            wiring.connect(m, wiring.flipped(self.i_later), slots.i)
+            m.d.comb += [slots.tick.eq(self.tick), slots.clear.eq(self.clear), self.overflow.eq(slots.overflow), slots_idle.eq(slots.idle)]
+            sources.append(slots.o)
+
+        # The first of the sources goes first. What is in the packets is found before it is known which one that is.
+        packet = struct_signal(axons_layout(self.params))
+        hits = Signal(banks)  # the banks of which the packet has axons
+        m.d.comb += packet.eq(sources[-1].payload)
+        for number, source in reversed(list(enumerate(sources))):
+            parts = Cat(source.payload.mask[bank::banks].any() for bank in range(banks))
+            m.d.comb += source.ready.eq(ready & ~Cat(other.valid for other in sources[:number]).any())
+            with m.If(source.valid):
+                m.d.comb += [packet.eq(source.payload), hits.eq(parts)]
 
         expanders = []
         for bank in range(banks):
             m.submodules[f"bank_{bank}"] = expander = BankExpander(self.params)
-            part = mask[bank::banks]
-            m.d.comb += [expander.i.payload.mask.eq(part), expander.i.payload.block.eq(block),
-                         expander.i.valid.eq(present & ready & (part != 0))]
+            m.d.comb += [expander.i.payload.mask.eq(packet.mask[bank::banks]), expander.i.payload.block.eq(packet.block),
+                         expander.i.valid.eq(ready & hits[bank])]
             wiring.connect(m, expander.o, wiring.flipped(getattr(self, f"o_{bank}")))
             expanders.append(expander)
         # All banks take their part together, so one full queue holds the packet back.
         m.d.comb += [ready.eq(Cat(expander.i.ready for expander in expanders).all()),
-                     self.idle.eq(Cat(expander.idle for expander in expanders).all() & ahead.idle & slots_idle
-                                  & ~(self.i.valid & ~early & ~later))]
+                     self.idle.eq(Cat(expander.idle for expander in expanders).all() & ahead.idle & slots_idle & ~self.i.valid)]
         return m
 
 

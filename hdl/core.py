@@ -11,9 +11,10 @@ from spikeloom.hdl.access import AccessInterface, AccessUnit, forward
 from spikeloom.hdl.axons import AxonUnit
 from spikeloom.hdl.component import Component, later
 from spikeloom.hdl.drain import Drain
+from spikeloom.hdl.entrance import Entrance
 from spikeloom.hdl.issue import Issue
 from spikeloom.hdl.lanes import Lanes, Step
-from spikeloom.hdl.layouts import Kind, StructView, flit_layout, spikes_layout, tick_layout
+from spikeloom.hdl.layouts import StructView, flit_layout, tick_layout
 from spikeloom.hdl.neurons import NeuronUnit
 from spikeloom.hdl.spikes import SpikeUnit
 from spikeloom.hdl.synapses import Synapses
@@ -66,6 +67,7 @@ class Core(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         params = self.params
+        m.submodules.entrance = entrance = Entrance(params)
         m.submodules.access = access = AccessUnit(params)
         m.submodules.axons = axons = AxonUnit(params)
         m.submodules.issue = issue = Issue(params)
@@ -76,20 +78,11 @@ class Core(Component):
             m.submodules[name] = DomainRenamer(self.update)(unit)
 
         # Packets: spikes to the axons, everything else to the access unit.
-        is_spikes = self.i.payload.kind == Kind.SPIKES
-        packet = spikes_layout(params)(self.i.payload.payload[: spikes_layout(params).size])
-        # A delay counts from the tick in which its packet was made. One that is due now was made in the tick before.
-        overdue = Signal()
-        stale = overdue & self.info.end  # of a sample that has ended
-        m.d.comb += [
-            overdue.eq(is_spikes & (packet.delay != 0) & (self.i.payload.due == self.info.turn)),
-            axons.i.payload.eq(packet), axons.i.payload.delay.eq(packet.delay - overdue),
-            axons.i.payload.ahead.eq(packet.ahead & (self.i.payload.due != self.info.turn)),  # its tick may have begun by now
-            axons.i.valid.eq(self.i.valid & is_spikes & ~stale),
-            access.i.payload.eq(self.i.payload), access.i.valid.eq(self.i.valid & ~is_spikes),
-            self.i.ready.eq(Mux(is_spikes, axons.i.ready | stale, access.i.ready)),
-            axons.tick.eq(self.tick), axons.clear.eq(self.clear | (self.tick & self.info.end)),
-        ]
+        wiring.connect(m, wiring.flipped(self.i), entrance.i)
+        for output, into in ((entrance.o_now, axons.i), (entrance.o_ahead, axons.i_ahead), (entrance.o_later, axons.i_later),
+                             (entrance.o_access, access.i)):
+            wiring.connect(m, output, into)
+        m.d.comb += [entrance.info.eq(self.info), axons.tick.eq(self.tick), axons.clear.eq(self.clear | (self.tick & self.info.end))]
 
         # Axons to synapses to lanes; the step goes along.
         for bank in range(params.banks):
@@ -113,8 +106,9 @@ class Core(Component):
             drain.start.eq(self.tick), drain.loaded.eq(loaded),
             drain.enable.eq(neurons.enable), drain.ample.eq(neurons.ample),
             neurons.valid.eq(drain.valid), neurons.number.eq(drain.number), neurons.sums.eq(drain.sums),
-            neurons.tick.eq(self.info), spikes.tick.eq(self.info), spikes.more.eq(drain.left | ~neurons.idle),
-            spikes.more_late.eq(drain.late | neurons.late),
+            neurons.tick.eq(self.info), spikes.tick.eq(self.info),
+            # What is still to be drained is made in the running tick, or late: in the one before.
+            *(spikes.more[turn].eq(neurons.due[turn] | Mux(self.info.turn == turn, drain.late, ~drain.idle)) for turn in range(2)),
         ]
         if params.currents > 1:
             m.d.comb += neurons.second_sums.eq(drain.second_sums)
@@ -139,6 +133,6 @@ class Core(Component):
         # Each part says whether it will have something to do in the next cycle; a packet under way between them is with one of both.
         due = Cat(axons.idle, issue.idle, access.idle).all()
         m.d.sync += [self.idle.eq(due & drain.idle & neurons.idle & spikes.idle),
-                     self.settled.eq(due & drain.free & ~(neurons.late | spikes.late))]
+                     self.settled.eq(due & drain.free & ~((neurons.due | spikes.due).bit_select(self.info.turn, 1)))]
         m.d.comb += self.faults.eq(Cat(access.fault, axons.overflow | spikes.fault, neurons.overflow))
         return m

@@ -43,7 +43,6 @@ class Drain(Component):
     ample : in, 1 bit. It will also have room in each of the next :func:`promised` cycles.
     valid, number, sums : out. A row of neurons, for one cycle: its number, and its joined sums.
     second_sums : out, where neurons may have two currents. The sums of the second, 0 in a core with one.
-    left : out, 1 bit. Rows are still to come, but for the cycle of ``start``. A register.
     late : out, 1 bit. Rows of the tick before the one that ended last are still to come. A register.
     idle : out, 1 bit. In the next cycle nothing is left to drain.
     free : out, 1 bit. A tick may end in the cycle after the next or later: all rows will have been asked for before the lanes swap.
@@ -63,7 +62,6 @@ class Drain(Component):
     number: Signal
     sums: ArrayView
     second_sums: ArrayView
-    left: Signal
     late: Signal
     idle: Signal
     free: Signal
@@ -82,7 +80,7 @@ class Drain(Component):
             "index": Out(index_layout(params)),
             "rows": In(data.ArrayLayout(data.ArrayLayout(signed(params.accumulator_bits), per_row), 2)),
             "enable": In(1), "ample": In(1), "valid": Out(1), "number": Out(bits_for(params.neuron_rows)),
-            "sums": sums, **second, "left": Out(1), "late": Out(1), "idle": Out(1), "free": Out(1), "bus": In(AccessBus())})
+            "sums": sums, **second, "late": Out(1), "idle": Out(1), "free": Out(1), "bus": In(AccessBus())})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -124,11 +122,11 @@ class Drain(Component):
         with m.FSM() as machine:
             with m.State("IDLE"), m.If(begins):
                 m.next = "REQUEST" if params.folds > 1 else "WAIT"
-            with m.State("REQUEST"):
-                m.d.comb += self.load.eq(1)
-                m.d.comb += next_row.eq(0)
-                with m.If(self.granted):
-                    m.next = "WAIT"
+            if params.folds > 1:
+                with m.State("REQUEST"):
+                    m.d.comb += [self.load.eq(1), next_row.eq(0)]
+                    with m.If(self.granted):
+                        m.next = "WAIT"
             with m.State("WAIT"), m.If(self.loaded):
                 m.next = "ASK"
             with m.State("ASK"), m.If(self.enable):
@@ -154,11 +152,12 @@ class Drain(Component):
                                     m.next = "WAIT"
                                 with m.Else():
                                     m.next = "IDLE"
-                        with m.Elif(params.folds > 1):
-                            m.next = "REQUEST"
+                        if params.folds > 1:
+                            with m.Else():
+                                m.next = "REQUEST"
             asking = machine.ongoing("ASK")
             m.d.comb += busy.eq(~machine.ongoing("IDLE"))
-        steps: list[Value] = [Cat(asked, slice_ == 0, second, asked & ended, row[0])]
+        steps: list[Value] = [Cat(asked, slice_ == 0, second, asked & ended, row[0] | twice)]
         for cycle in range(Lanes.ROW_LATENCY):
             steps.append(later(m, steps[-1], 1, f"step_{cycle}"))
         under_way = Cat(step[0] for step in steps[1:])
@@ -173,10 +172,9 @@ class Drain(Component):
             self.free.eq(none & (early | ~under_way[:margin].any()) | (asking & nearly & self.ample & ~ending)),
             self.number.eq(later(m, number, Lanes.ROW_LATENCY + 1, "number", reset_less=True)),
         ]
-        # A row that has just been asked for is under way then; so whether anything is left is known a cycle ahead.
+        # A row that has just been asked for is under way then; so whether any is left is known a cycle ahead.
         old = later(m, asked & ending, 1, "old")
-        m.d.sync += [self.left.eq(busy | begins | under_way[:-1].any()),
-                     self.late.eq(asking & ending | under_way[:-1].any() & (begins | old))]
+        m.d.sync += self.late.eq(asking & ending | under_way[:-1].any() & (begins | old))
         self._join(m, steps[-1], twice, currents)
         return m
 
@@ -195,8 +193,8 @@ class Drain(Component):
 
     def _join(self, m: Module, step: Value, twice: Signal, currents: Signal) -> None:
         """Add the row that the lanes show, as ``step`` says: there is one, begin a sum, that of the second current, end a row, and which
-        row of the pair it is; or ``twice``, both rows of the pair."""
-        there, begin, second, ended, odd = step
+        row of the pair is the last one; or ``twice``, both rows of the pair."""
+        there, begin, second, ended, lower = step
         m.d.sync += self.valid.eq(ended)
         for column in range(self.params.neurons_per_cycle):
             total = Signal(signed(self.params.sum_bits), name=f"joined_{column}", reset_less=True)
@@ -204,7 +202,7 @@ class Drain(Component):
             # One adder: the higher digit or what has been joined so far, and a digit.
             higher = Mux(twice, digits[0], Mux(begin, 0, total))
             with m.If(there):
-                m.d.sync += total.eq((higher << self.params.weight_bits) + Mux(twice | odd, digits[1], digits[0]))
+                m.d.sync += total.eq((higher << self.params.weight_bits) + Mux(lower, digits[1], digits[0]))
             if self.params.currents < 2:
                 m.d.comb += self.sums[column].eq(total)
                 continue

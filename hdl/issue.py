@@ -63,8 +63,9 @@ class Issue(Component):
             self._direct(m)
         with m.If(self.swap):
             m.d.comb += self.step.eq(Step.SWAP)
-        with m.Elif(self.load):
-            m.d.comb += [self.step.eq(Step.LOAD), self.granted.eq(1)]
+        if self.params.lists:
+            with m.Elif(self.load):
+                m.d.comb += [self.step.eq(Step.LOAD), self.granted.eq(1)]
         with m.Elif(self.fire.any()):
             m.d.comb += self.step.eq(Step.ADD)
         return m
@@ -73,7 +74,7 @@ class Issue(Component):
         m.d.comb += self.idle.eq(1)
         for bank in range(self.params.banks):
             axon = getattr(self, f"i_{bank}")
-            m.d.comb += [axon.ready.eq(~self.swap & ~self.load), getattr(self, f"word_{bank}").eq(axon.payload),
+            m.d.comb += [axon.ready.eq(1), getattr(self, f"word_{bank}").eq(axon.payload),
                          self.fire[bank].eq(axon.valid & axon.ready)]
 
     def _lists(self, m: Module) -> None:
@@ -95,7 +96,7 @@ class Issue(Component):
         m.d.comb += [self.bus.value.eq(reduce(or_, values)), self.fold.eq(Mux(self.load, self.load_fold, chosen)),
                      self.idle.eq(Cat(walker.idle for walker in walkers).all())]
         for bank, walker in enumerate(walkers):
-            m.d.comb += [walker.o.ready.eq((walker.o.payload.fold == chosen) & ~self.swap & ~self.load),
+            m.d.comb += [walker.o.ready.eq((walker.o.payload.fold == chosen) & ~self.load),
                          getattr(self, f"word_{bank}").eq(walker.o.payload.word),
                          self.fire[bank].eq(walker.o.valid & walker.o.ready)]
 

@@ -29,7 +29,7 @@ def gained(m: Module, value: Value, gain: Value, addend: Value, fraction: int, n
     Toward zero is the floor once a negative product has ``2**fraction - 1`` added; where gain makes it 0, the floor drops that too.
     """
     product = later(m, value * Cat(gain, Const(0, 1)).as_signed(), 1, f"{name}_product", reset_less=True)
-    added = later(m, Cat((value < 0).replicate(fraction), addend).as_signed(), 1, f"{name}_addend", reset_less=True)
+    added = later(m, Cat(value[-1].replicate(fraction), addend).as_signed(), 1, f"{name}_addend", reset_less=True)
     return later(m, product + added, 1, f"{name}_sum", reset_less=True) >> fraction
 
 
@@ -40,7 +40,7 @@ def fits(value: Value, bits: int) -> Value:
 
 def saturated(value: Value, bits: int) -> Value:
     """A signed value clipped to ``bits``, two's complement."""
-    extreme = Mux(value < 0, -(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+    extreme = Cat((~value[-1]).replicate(bits - 1), value[-1])  # not a comparison, which would be a carry chain
     return Mux(fits(value, bits), value, extreme)[:bits].as_signed()
 
 
@@ -62,7 +62,7 @@ class NeuronUnit(Component):
     ample : out, 1 bit. Rows may come one after another for :func:`spikeloom.hdl.drain.promised` cycles more. A register.
     o : stream of :func:`row_layout`, out.
     idle : out, 1 bit. Nothing is inside.
-    late : out, 1 bit. A row is inside whose packets are due in the running tick: one of the update before the running one.
+    due : out, 2 bits. A row is inside whose packets are due in a tick of turn 0, of turn 1.
     overflow : out, 1 bit. A synaptic current left its width.
     bus : :class:`AccessBus`, in. Serves the neuron memories and CLASSES.
     """
@@ -76,7 +76,7 @@ class NeuronUnit(Component):
     ample: Signal
     o: stream.Interface
     idle: Signal
-    late: Signal
+    due: Signal
     overflow: Signal
     bus: AccessInterface
 
@@ -89,7 +89,7 @@ class NeuronUnit(Component):
         second = {} if params.currents < 2 else {"second_sums": sums}
         super().__init__({
             "valid": In(1), "number": In(bits_for(params.neuron_rows)), "sums": sums, **second, "tick": In(tick_layout(params)),
-            "enable": Out(1), "ample": Out(1), "o": Out(stream.Signature(row_layout(params))), "idle": Out(1), "late": Out(1),
+            "enable": Out(1), "ample": Out(1), "o": Out(stream.Signature(row_layout(params))), "idle": Out(1), "due": Out(2),
             "overflow": Out(1), "bus": In(AccessBus())})
 
     def elaborate(self, platform: object) -> Module:
@@ -103,10 +103,10 @@ class NeuronUnit(Component):
             valid.append(later(m, valid[-1], 1, f"valid_{stage}"))
             number.append(later(m, number[-1], 1, f"number_{stage}", reset_less=stage % 3 > 0))
             due.append(later(m, due[-1], 1, f"due_{stage}"))
-        # Of the row that came a cycle ago, and of that which came five cycles ago.
+        # Of the row that came a cycle ago, and of that which came four cycles ago.
         layout = self.tick.shape()
         self.fresh = later(m, self.tick.fresh, first + 1, "fresh", reset_less=True)
-        self.info = layout(later(m, self.tick.as_value(), first + 5, "info", reset_less=True))
+        self.info = layout(later(m, self.tick.as_value(), first + 4, "info", reset_less=True))
         m.submodules.queue = queue = Queue(row_layout(self.params), ROWS)
         row = queue.i.payload
         values, overflows = [], []
@@ -124,7 +124,8 @@ class NeuronUnit(Component):
             values.append(store.bus.value)
             overflows.append(self._column(m, column, store, valid, row))
         inside, none = Signal(range(ROWS + 1)), Signal(init=1)  # `none`: nothing is inside
-        left = (valid[-1] & ~queue.i.valid) + (self.o.valid & self.o.ready)
+        # One that is taken from the queue counts a cycle longer, in which it is in the next unit.
+        left = (valid[-1] & ~queue.i.valid) + later(m, self.o.valid & self.o.ready, 1, "taken")
         room = ROWS - 1 - Drain.LATENCY
         m.d.sync += [inside.eq(inside + self.valid - left), none.eq(~self.valid & (inside == left)),
                      self.ample.eq(inside < room - 1 - promised(self.params))]
@@ -134,9 +135,9 @@ class NeuronUnit(Component):
             # Rows may be on their way from the drain when `enable` falls, one for each cycle of its latency.
             self.enable.eq(inside < room), self.idle.eq(none & ~self.valid),
         ]
-        # Rows leave in their order, so that the queue's first is late if any in it is.
-        inside_late = [there & (turn == self.tick.turn) for there, turn in zip(valid, due, strict=True)]
-        m.d.comb += self.late.eq(Cat(*inside_late, queue.o.valid & (queue.o.payload.due == self.tick.turn)).any())
+        # Rows leave in their order, so that those of the older update are those at the front of the queue.
+        there = [*zip(valid[:-1], due[:-1], strict=True), (queue.i.valid, due[-1]), (queue.o.valid, queue.o.payload.due)]
+        m.d.comb += [self.due[turn].eq(Cat(one & (made == turn) for one, made in there).any()) for turn in range(2)]
         wiring.connect(m, queue.o, wiring.flipped(self.o))
         return m
 
@@ -170,28 +171,35 @@ class NeuronUnit(Component):
             moved = [hold(shifted[0], 2, "current_4")]
         leaked = gained(m, membrane, gains.membrane_gain, store.bias, fraction, f"membrane_{column}")[: state + 3].as_signed()
 
-        # Stage 5: the potential. Threshold and reset show.
+        # Stage 5: the potential. Threshold and reset show. What does not depend on it is decided.
         potential = hold(saturated(leaked + sum(moved[1:], moved[0]), state), 1, "potential_5")
-        rules = rules.shape()(hold(rules.as_value(), 3, "rules"))
-        waiting = hold(waiting, 3, "waiting")
+        early = rules.shape()(later(m, rules.as_value(), 2, f"rules_4_{column}"))
+        waiting = hold(waiting, 2, "waiting_4")
+        resting = waiting != 0
+        active_before = early.phases.bit_select(self.info.phase, 1) & (self.info.age >= early.start)
+        active = hold(active_before, 1, "active")
+        ready = hold(early.spiking & active_before & ~resting, 1, "ready")
+        rest = hold(Mux(resting, waiting - 1, 0)[: len(waiting)], 1, "rest")
+        holds = hold(early.hold & resting, 1, "holds")
+        rules = rules.shape()(later(m, early.as_value(), 1, f"rules_{column}"))
 
         # Stage 6: spike, reset, write.
-        active, spike, resting = (Signal(name=f"{name}_{column}") for name in ("active", "spike", "resting"))
+        fresh_6 = hold(self.info.fresh, 1, "fresh_6")
+        spike = Signal(name=f"spike_{column}")
         if self.params.floors:
             bottom = saturated(-store.threshold, state)
             potential = Mux(rules.floor & (potential < bottom), bottom, potential)
-        m.d.comb += [resting.eq(waiting != 0),
-                     active.eq(rules.phases.bit_select(self.info.phase, 1) & (self.info.age >= rules.start)),
-                     spike.eq(rules.spiking & active & ~resting & (potential >= store.threshold))]
+        m.d.comb += spike.eq(ready & (potential >= store.threshold))
         after = Mux(spike, Mux(rules.subtract, saturated(potential - store.reset, state), store.reset), potential)
-        count = Mux(spike, rules.refractory, Mux(resting, waiting - 1, 0))
+        count = Mux(spike, rules.refractory, rest)
         new = {name: hold(current[:state], 1, f"{name}_5") for name, current in zip(names, moved, strict=False)}
         new |= {"membrane": after, "refractory": count}
-        keep = dict.fromkeys(names, 0) | {"membrane": rules.hold & resting, "refractory": 0}
+        never = Const(0, 1)
+        keep = dict.fromkeys(names, never) | {"membrane": holds, "refractory": never}
         for name, value in new.items():
             target = getattr(store, f"new_{name}")
             m.d.comb += target.eq(hold(Mux(active, value, 0)[: len(target)], 1, f"new_{name}"))
-            enable = hold((active & ~keep[name] | self.info.fresh)[0], 1, f"enable_{name}")
+            enable = hold((active & ~keep[name] | fresh_6)[0], 1, f"enable_{name}")
             m.d.comb += getattr(store, f"write_{name}").eq(valid[-1] & enable)
         m.d.comb += [row.membrane[column].eq(store.new_membrane), row.spikes[column].eq(hold(spike, 1, "spike")),
                      row.open[column].eq(hold(active & ~rules.spiking, 1, "open"))]

@@ -1,6 +1,6 @@
-"""A first-in first-out queue between two streams."""
+"""A first-in first-out queue between two streams, and a register."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, ShapeLike, Signal
+from amaranth.hdl import Module, Mux, ShapeLike, Signal
 from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
@@ -65,23 +65,54 @@ class Queue(Component):
         m.submodules.store = store = ram(self.shape, self.depth, block=False)
         write = store.write_port()
         read = store.read_port(domain="comb")
-        head = Signal(range(self.depth))
-        tail = Signal(range(self.depth))
-        inside = Signal(range(self.depth + 1))
+        head, next_head = Signal(range(self.depth)), Signal(range(self.depth))
+        tail, next_tail = Signal(range(self.depth)), Signal(range(self.depth))
         come, gone = Signal(), Signal()
         m.d.comb += [
-            come.eq(self.i.valid & room), gone.eq(there & self.o.ready),
+            come.eq(self.i.valid & room), gone.eq(there & self.o.ready), next_head.eq(head + 1), next_tail.eq(tail + 1),
             # While there is room, nothing is lost where the tail points: no decision lies before this enable either.
             write.addr.eq(tail), write.data.eq(self.i.payload), write.en.eq(room),
             read.addr.eq(head), self.o.payload.eq(read.data),
         ]
         with m.If(come):
-            m.d.sync += tail.eq(tail + 1)
+            m.d.sync += tail.eq(next_tail)
         with m.If(gone):
-            m.d.sync += head.eq(head + 1)
+            m.d.sync += head.eq(next_head)
+        # The last place is taken where the tail comes to the head, the last payload leaves where the head comes to the tail.
         with m.If(come & ~gone):
-            m.d.sync += [there.eq(1), room.eq(inside != self.depth - 1), self.only.eq(~there)]
+            m.d.sync += [there.eq(1), room.eq(next_tail != head), self.only.eq(~there)]
         with m.Elif(gone & ~come):
-            m.d.sync += [there.eq(~self.only), room.eq(1), self.only.eq(inside == 2)]
-        with m.If(come != gone):
-            m.d.sync += inside.eq(inside + Cat(Const(1, 1), gone.replicate(len(inside) - 1)))  # one more, or one less
+            m.d.sync += [there.eq(~self.only), room.eq(1), self.only.eq((head + 2)[: len(head)] == tail)]
+
+
+class Register(Component):
+    """Holds one payload: behind a queue in LUT-RAM, so that its first can be looked at from the beginning of a cycle.
+
+    ``i.ready`` follows ``o.ready``. A payload a cycle, each ``LATENCY`` later.
+
+    Parameters
+    ----------
+    shape
+        Shape of the payload.
+
+    Members
+    -------
+    i, o : streams of ``shape``, in and out.
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    #: Cycles from a transfer at ``i`` to ``o.valid``.
+    LATENCY = 1
+
+    def __init__(self, shape: ShapeLike) -> None:
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        there, held = Signal(), Signal(self.i.payload.shape(), reset_less=True)
+        m.d.comb += [self.o.valid.eq(there), self.o.payload.eq(held), self.i.ready.eq(~there | self.o.ready)]
+        with m.If(self.i.ready):
+            m.d.sync += [there.eq(self.i.valid), held.eq(self.i.payload)]
+        return m

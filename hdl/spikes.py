@@ -3,7 +3,7 @@
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
@@ -30,17 +30,17 @@ class SpikeUnit(Component):
 
     A packet a cycle: the list of the next row is looked up, and its first destination, while the row before is sent. A packet that
     would be empty is not sent, but costs its cycle, as it waits for those before it. Packets for the host are joined, and so are those
-    for cores that are not due in the next tick: as long as ``more`` rows may come, one of each kind is kept back, and what follows on
-    the same way for the same block goes with it.
+    for cores that are not due in the next tick: as long as ``more`` rows of the same tick may come, one of each kind is kept back, and
+    what follows on the same way for the same block goes with it.
 
     Members
     -------
     i : stream of :func:`row_layout`, in.
     o : stream of flits, out.
     tick : :func:`tick_layout`, in. About the tick that ended last; if it has ``end``, rows are sent to the host only.
-    more, more_late : in, 1 bit each. Rows are still to come; some of them are due in the running tick.
+    more : in, 2 bits. Rows that are due in a tick of turn 0, of turn 1 are still to come, one of them may wait at ``i``.
     idle : out, 1 bit. Nothing is inside.
-    late : out, 1 bit. Something is inside that is due in the running tick.
+    due : out, 2 bits. Something is inside that is due in a tick of turn 0, of turn 1.
     fault : out, 1 bit. A packet is made without delay in ticks that overlap: it may come a tick too late.
     bus : :class:`AccessBus`, in. Serves FANOUT and DESTINATIONS.
     """
@@ -49,19 +49,18 @@ class SpikeUnit(Component):
     o: stream.Interface
     tick: StructView
     more: Signal
-    more_late: Signal
     idle: Signal
-    late: Signal
+    due: Signal
     fault: Signal
     bus: AccessInterface
 
     #: Cycles from a row at ``i`` to its first packet at ``o``.
-    LATENCY = 3
+    LATENCY = 4
 
     def __init__(self, params: ArrayParams) -> None:
         self.params = params
         super().__init__({"i": In(stream.Signature(row_layout(params))), "o": Out(stream.Signature(flit_layout(params))),
-                          "tick": In(tick_layout(params)), "more": In(1), "more_late": In(1), "idle": Out(1), "late": Out(1),
+                          "tick": In(tick_layout(params)), "more": In(2), "idle": Out(1), "due": Out(2),
                           "fault": Out(1), "bus": In(AccessBus())})
         self.packet = data.StructLayout({"spikes": spikes_layout(params), "target": target_layout(params), "due": 1})
 
@@ -70,28 +69,34 @@ class SpikeUnit(Component):
         next_row, row = (struct_signal(row_layout(self.params), name=name, reset_less=True) for name in ("next_row", "row"))
         waiting, active = Signal(), Signal()  # whether there is a next row, and one that is being sent
         take, done, ended = Signal(), Signal(), Signal()
-        index, following = Signal(range(self.params.destinations)), Signal(range(self.params.destinations))
+        # The entry that may come next is looked for before anybody knows whether this one is done, which is known late and tells only
+        # whether it is taken. The bus has the table while nothing is sent.
+        following, onward, turn_page = Signal(range(self.params.destinations)), Signal(range(self.params.destinations)), Signal()
         fanout = self._table(m, Memory.FANOUT, Mux(self.i.valid, self.i.payload.row, self.bus.address), self.i.ready)
-        entry = self._table(m, Memory.DESTINATIONS, following)
+        entry = self._table(m, Memory.DESTINATIONS, following, turn_page)
         plane = Signal.like(entry.planes)
         m.submodules.packets = packets = Queue(self.packet, 2)  # which parts the paths in front of it and behind
         wanted, taken = self._packet(m, row, entry, plane, packets.i.payload), packets.i.ready
         # Whether this plane is the last one: of the first plane its entry tells, of the others a register.
         first, last_plane = Signal(init=1), Signal()
         last = Mux(first, ~entry.planes[1:].any(), last_plane)
-        late_row = self.more_late | (waiting & (next_row.due == self.tick.turn)) | (active & (row.due == self.tick.turn))
-        kept = self._send(m, packets.o, self.more | waiting | active, late_row)
+        # Of either tick, whether more may come behind the head: as it was a cycle ago. Of a full queue only the first is seen.
+        coming = Signal(2)
+        behind = [(waiting, next_row.due), (active, row.due), (packets.o.valid, packets.o.payload.due)]
+        m.d.sync += [coming[turn].eq(self.more[turn] | Cat(valid & (due == turn) for valid, due in behind).any() | ~taken)
+                     for turn in range(2)]
+        kept = self._send(m, packets.o, coming)
 
         m.d.comb += [
             packets.i.valid.eq(active & wanted),
             # Nothing here asks what is in the packet, which is known late.
-            done.eq(active & taken & last), ended.eq(done & entry.last),
+            done.eq(active & taken & last), ended.eq(done & entry.last), turn_page.eq(~active | done),
             take.eq(waiting & fanout.valid & (~active | ended)),
             self.i.ready.eq(~waiting | take | ~fanout.valid),
-            # The bus has the table while nothing is sent; what is known last comes last.
-            following.eq(Mux(take, fanout.start, Mux(done, index + 1, Mux(active | waiting, index, self.bus.address)))),
+            following.eq(Mux(active & ~entry.last, onward, Mux(active | waiting, fanout.start, self.bus.address))),
         ]
-        m.d.sync += index.eq(following)
+        with m.If(turn_page):
+            m.d.sync += onward.eq(following + 1)
         with m.If(active & taken):
             m.d.sync += [plane.eq(Mux(done, 0, plane + 1)), first.eq(done), last_plane.eq(plane + 2 >= entry.planes)]
         with m.If(self.i.ready):
@@ -100,10 +105,9 @@ class SpikeUnit(Component):
             m.d.sync += [active.eq(1), row.eq(next_row)]
         with m.Elif(ended):
             m.d.sync += active.eq(0)
-        # In the order of their ticks, so that the first of the packets is late if any is.
-        there = [(waiting, next_row.due), (active, row.due), (packets.o.valid, packets.o.payload.due), *kept]
+        there = [*behind, *kept]  # rows and packets stay in order, so that of a queue the first is late if any is
         m.d.comb += [self.idle.eq(~(self.i.valid | Cat(valid for valid, _ in there).any())),
-                     self.late.eq(Cat(valid & (due == self.tick.turn) for valid, due in there).any()),
+                     *(self.due[turn].eq(Cat(valid & (due == turn) for valid, due in there).any()) for turn in range(2)),
                      self.fault.eq(active & wanted & ~entry.host & (entry.delay == 0) & self.tick.overlap)]
         return m
 
@@ -138,44 +142,62 @@ class SpikeUnit(Component):
         wanted: Value = (sent != 0) & (entry.host | ~self.tick.end)
         return wanted
 
-    def _send(self, m: Module, packets: stream.Interface, more: Value, more_late: Value) -> list[tuple[Value, Value]]:
-        """Packets that cores need for the next tick leave at once; the others are kept while ``more`` may join, or ``more_late`` where
-        they are late. Returns of those that are kept whether they are there, and their ``due``."""
-        head = packets.payload
-        pressing = ~head.target.host & (head.spikes.delay == 0)
-        kinds = {"host": head.target.host} | ({"cores": ~head.target.host & ~pressing} if self.params.delays > 1 else {})
-        offers: list[tuple[Value, Value]] = [(packets.valid & pressing, head.as_value())]
-        accepts = [pressing & self.o.ready]
-        kept: list[tuple[Value, Value]] = []
-        chosen = Signal(1 + len(kinds))
-        for number, (name, mine) in enumerate(kinds.items(), 1):
-            # What is on another way, or for another block, or of another tick, drives out what is kept. A neuron that spikes twice is
-            # sent twice.
+    def _alike(self, one: StructView, other: StructView, name: str) -> Value:
+        """Whether two packets for the host, or two for cores, can be one. A neuron that spikes twice is sent twice."""
+        fields = ["block"] if name == "host" else ["block", "delay"]
+        equal = [one.spikes[field] == other.spikes[field] for field in fields] + [one.due == other.due]
+        if name == "cores":
+            equal.append(one.target == other.target)
+        return Cat(equal).all()
+
+    def _send(self, m: Module, packets: stream.Interface, coming: Signal) -> list[tuple[Value, Value]]:
+        """Packets that cores need for the next tick leave at once; the others are kept while any of the same tick are ``coming``, which
+        may join them. Returns of those that are here whether they are there, and their ``due``."""
+        # Each waits a cycle at the head, so that when it is here it is known where it goes, and whether it goes with what is kept.
+        names = ["host"] + (["cores"] if self.params.delays > 1 else [])
+        head, following = struct_signal(self.packet, reset_less=True), packets.payload
+        mine, way = Signal(1 + len(names)), Signal(1 + len(names))  # of the head, if there is one; of the packet behind it
+        to_host, at_once = following.target.host, (following.spikes.delay == 0) if self.params.delays > 1 else Const(1, 1)
+        accepted = Signal()
+        m.d.comb += [way.eq(Cat(~to_host & at_once, to_host, ~to_host & ~at_once)), packets.ready.eq(~mine.any() | accepted)]
+        with m.If(packets.ready):
+            m.d.sync += [mine.eq(Mux(packets.valid, way, 0)), head.eq(following)]
+
+        offers: list[tuple[Value, Value]] = [(mine[0], head.as_value())]
+        kept: list[tuple[Value, Value]] = [(mine.any(), head.due)]
+        chosen, offered, waiting = Signal(1 + len(names)), Signal(1 + len(names)), Signal()
+        accepts: list[Value] = [mine[0] & self.o.ready & (~waiting | offered[0])]
+        earlier: Value = Const(0, 1)
+        apart = (head.spikes.mask & following.spikes.mask) == 0
+        for number, name in enumerate(names, 1):
+            # What does not go with what is kept drives it out.
             keep, valid = struct_signal(self.packet, name=f"kept_{name}", reset_less=True), Signal(name=f"kept_{name}_valid")
-            same, leaves = Signal(name=f"same_{name}"), Signal(name=f"leaves_{name}")
-            comes = packets.valid & mine
-            other = [keep.spikes.block != head.spikes.block, (keep.spikes.mask & head.spikes.mask) != 0, keep.due != head.due]
-            if name == "cores":
-                other += [keep.target != head.target, keep.spikes.delay != head.spikes.delay]
-            m.d.comb += [same.eq(~Cat(other).any()), leaves.eq(chosen[number] & self.o.ready)]
-            offers.append((valid & Mux(comes, ~same, ~Mux(keep.due == self.tick.turn, more_late, more)), keep.as_value()))
-            accept = ~valid | Mux(chosen[number], self.o.ready, same)
+            same, comes, leaves, accept = (Signal(name=f"{signal}_{name}") for signal in ("same", "comes", "leaves", "accept"))
+            joined = valid & same & ~offered[number]  # with the head, if that is accepted
+            apart_from_kept = (keep.spikes.mask & following.spikes.mask) == 0
+            with m.If(packets.ready):
+                m.d.sync += same.eq(Mux(comes, self._alike(head, following, name) & apart & (apart_from_kept | ~joined),
+                                        self._alike(keep, following, name) & apart_from_kept))
+            m.d.comb += [comes.eq(mine[number]), leaves.eq(chosen[number] & self.o.ready),
+                         # The head is not for another way now, so only others that are kept may leave before this.
+                         accept.eq(~valid | Mux(offered[number], self.o.ready, same | (self.o.ready & ~waiting & ~earlier)))]
+            earlier |= valid & ~coming.bit_select(keep.due, 1)
+            offers.append((valid & Mux(comes, ~same, ~coming.bit_select(keep.due, 1)), keep.as_value()))
             with m.If(comes & accept):
-                m.d.sync += [valid.eq(1), keep.eq(head), keep.spikes.mask.eq(head.spikes.mask | Mux(valid & ~leaves, keep.spikes.mask, 0))]
+                m.d.sync += [valid.eq(1), keep.eq(head), keep.spikes.mask.eq(head.spikes.mask | Mux(joined, keep.spikes.mask, 0))]
             with m.Elif(leaves):
                 m.d.sync += valid.eq(0)
-            accepts.append(mine & accept)
+            accepts.append(comes & accept)
             kept.append((valid, keep.due))
 
         # One of those that want to leave, the first; what was offered stays.
-        waiting, before = Signal(), Signal.like(chosen)
         wants = Cat(want for want, _ in offers)
         sent = self.packet(reduce(or_, [payload & chosen[number].replicate(len(payload)) for number, (_, payload) in enumerate(offers)]))
         first = Cat(want & ~wants[:number].any() for number, want in enumerate(wants))
         m.d.comb += [
-            chosen.eq(Mux(waiting, before, first)), packets.ready.eq(Cat(accepts[0] & chosen[0], *accepts[1:]).any()),
+            chosen.eq(Mux(waiting, offered, first)), accepted.eq(Cat(accepts).any()),
             self.o.valid.eq(chosen.any()), self.o.payload.kind.eq(Kind.SPIKES), self.o.payload.due.eq(sent.due),
             self.o.payload.payload.eq(sent.spikes), self.o.payload.target.eq(sent.target),
         ]
-        m.d.sync += [waiting.eq(self.o.valid & ~self.o.ready), before.eq(chosen)]
+        m.d.sync += [waiting.eq(self.o.valid & ~self.o.ready), offered.eq(Mux(self.o.ready, 0, chosen))]
         return kept

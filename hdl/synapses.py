@@ -58,7 +58,8 @@ class Synapses(Component):
 
         fire = Signal(params.banks)
         m.d.comb += fire.eq(self.fire)
-        with m.If(self.bus.read & chosen):
+        asked = self.bus.read & chosen
+        with m.If(asked):
             m.d.comb += fire.eq(1 << parts.bank)
         cells = []
         for bank in range(params.banks):
@@ -70,7 +71,7 @@ class Synapses(Component):
             read = store.read_port(domain="comb")
             row = Signal(params.chunks * chunk_bits, name=f"row_{bank}", reset_less=True)
             m.d.comb += read.addr.eq(Mux(self.bus.read, parts.word, getattr(self, f"word_{bank}")))
-            with m.If(fire.any()):
+            with m.If(self.fire.any() | asked):
                 m.d.sync += row.eq(Mux(fire[bank], read.data, 0))
             lanes = data.ArrayLayout(signed(params.weight_bits), params.lanes)(row[: params.lanes * params.weight_bits])
             cells.append([lanes[lane] for lane in range(params.lanes)])

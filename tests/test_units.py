@@ -26,8 +26,13 @@ PAUSES = [(0.0, 0.0), (0.0, 0.7), (0.7, 0.0), (0.5, 0.5)]
 # Axons.
 
 def spikes(mask: int, block: int, delay: int = 0) -> dict[str, int]:
-    """A packet; ``delay`` as stored."""
-    return {"mask": mask, "block": block, "delay": delay}
+    """A packet; ``delay`` as stored, left out where there is none."""
+    return {"mask": mask, "block": block} | ({"delay": delay} if delay else {})
+
+
+def way(unit: AxonUnit, packet: dict[str, int]) -> Any:
+    """The stream of the axon unit that takes a packet."""
+    return unit.i_later if "delay" in packet else unit.i
 
 
 def bank_lists(packets: list[dict[str, int]], params: ArrayParams) -> list[Counter[int]]:
@@ -55,16 +60,17 @@ def test_axons_come_in_their_tick_and_in_their_bank(banks: int, pauses: tuple[fl
         for tick in range(8):
             for _ in range([0, 90, 1, 0, 90, 2, 0, 0][tick]):
                 packet = spikes(rng.randrange(256) | rng.randrange(256), rng.randrange(params.axon_blocks), rng.choice([0] * 8 + [1, 2, 3]))
-                due.setdefault(tick + packet["delay"], []).append(packet)
-                met["delayed"] += packet["delay"] > 0
-                ctx.set(unit.i.payload, packet)
-                ctx.set(unit.i.valid, 1)
+                due.setdefault(tick + packet.get("delay", 0), []).append(packet)
+                met["delayed"] += "delay" in packet
+                stream = way(unit, packet)
+                ctx.set(stream.payload, packet)
+                ctx.set(stream.valid, 1)
                 ready = False
                 while not ready:
-                    _, _, ready, overflow = await ctx.tick().sample(unit.i.ready, unit.overflow)
+                    _, _, ready, overflow = await ctx.tick().sample(stream.ready, unit.overflow)
                     met["refused"] += not ready
                     assert not overflow
-                ctx.set(unit.i.valid, 0)
+                ctx.set(stream.valid, 0)
                 while rng.random() < pauses[0]:
                     await ctx.tick()
             await settle(ctx, unit.idle)
@@ -92,7 +98,7 @@ def test_clearing_forgets_delayed_packets() -> None:
 
     async def run(ctx: Any) -> None:
         for delay in (1, 2, 3):
-            await send(ctx, unit.i, spikes(0xFF, 1, delay))
+            await send(ctx, unit.i_later, spikes(0xFF, 1, delay))
         await settle(ctx, unit.idle)
         ctx.set(unit.clear, 1)
         await ctx.tick()

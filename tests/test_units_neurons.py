@@ -112,7 +112,7 @@ def test_neurons_follow_the_equations(pauses: tuple[float, float], params: Array
 
     async def run(ctx: Any) -> None:
         await load_neurons(ctx, unit, model)
-        phases = [rng.randrange(2) for _ in range(70)]
+        phases = [rng.randrange(2) for _ in range(100)]
         ticks = [{"phase": phase, "age": min(number % 10, 15), "end": 0, "fresh": int(number % 10 == 0)}
                  for number, phase in enumerate(phases)]
         changed = False
@@ -122,7 +122,7 @@ def test_neurons_follow_the_equations(pauses: tuple[float, float], params: Array
                 await ctx.tick().repeat(FIRST)
             changed, since = False, 0
             for row in range(PARAMS.neuron_rows):
-                if overlap and row >= PARAMS.neuron_rows - early and number < 69 and not changed and ctx.get(unit.ample):
+                if overlap and row >= PARAMS.neuron_rows - early and number < 99 and not changed and ctx.get(unit.ample):
                     ctx.set(unit.tick, ticks[number + 1] | {"overlap": 0, "turn": (number + 1) % 2})
                     changed = True
                     met["early"] += 1

@@ -54,7 +54,8 @@ class Sender:
         self._asked: dict[int, int] = {}  # when the last row of a window's update was asked for
         ahead = PROMISED + self._latency
         # The row in whose cycle a tick may end at the earliest, if not behind the last one; and that cycle.
-        self._enough = core.rows - 1 - ahead if core.params.folds == core.row_cycles == 1 and core.rows > max(FEW_ROWS, ahead + 1) else NEVER
+        many = core.params.folds == core.row_cycles == 1 and core.rows > max(FEW_ROWS, ahead + 1)
+        self._enough = core.rows - 1 - ahead if many else NEVER
         self._freed = NEVER
         self._queue: deque[_Row] = deque()
         self._waiting: _Row | None = None
