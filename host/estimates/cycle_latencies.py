@@ -9,7 +9,7 @@ from __future__ import annotations
 #: From a pulse to the next at the earliest; from a pulse to the first word behind it; from the last word of a tick to its TICK's state.
 EMPTY, FIRST_WORD, TO_TICK = 2, 1, 2
 #: Words of the host that go ahead of their tick; cycles for which they still may once the cores rest.
-AHEAD, RESTING = 16, 1
+AHEAD, RESTING = 16, 0
 #: A MARK.
 MARK = 1
 #: From a READ in a quiet array to the next word, without hops and entries; for each entry.
@@ -25,21 +25,21 @@ QUIET = 2
 
 # The spike unit.
 #: Packets that it has made and not sent or kept; from making one to the cycle in which it can be sent or kept.
-PACKETS, TO_SEND = 2, 1
+PACKETS, TO_SEND = 3, 2
 #: From the spike unit's last step of an update to the last cycle in which a packet is kept for others to join: where that step made
 #: none, and where it made one.
-KEPT, KEPT_BEHIND = 0, 0
+KEPT, KEPT_BEHIND = 1, 2
 
 # Axons.
 #: From a router's way out to the axons.
-ENTRANCE = 0
+ENTRANCE = 1
 #: Packets in a bank's axon queue; from a packet to its first axon; from an axon to the first entry of its list.
 BANK_QUEUE, TO_FIRE, LIST = 16, 1, 5
 #: From the last axon, or entry, until the host port takes the core for quiet; a cycle less for an axon whose packet came that many cycles
 #: before it.
 FIRED, WALKED, FORESEEN = 1, 2, 2
 #: From a delayed packet's arrival until it can leave its slot.
-SLOT = 3
+SLOT = 4
 
 # The drain and the neurons.
 #: From SWAP or LOAD at the issue stage, beside the latency of the synapse memory, to the request for the first row; from a fold's last
@@ -48,7 +48,7 @@ TO_ASK, TO_LOAD = 1, 1
 #: From the request for a row's last part to its sum, from the sum to its writing, from there to the queue's way out.
 TO_SUM, TO_WRITE, TO_LEAVE = 3, 6, 1
 #: Rows inside from which on no more are asked for; from the cycle in which one is taken out to the next request.
-ROWS, TO_ROOM = 28, 1
+ROWS, TO_ROOM = 28, 2
 #: With overlapping ticks the lanes may swap once all rows were asked for; where the synapse memory answers sooner than this, later.
 SWAP = 3
 #: A core of more rows than this, and than PROMISED + 1 + L, of one cycle each, swaps sooner: a tick may end while PROMISED + L of them are

@@ -72,7 +72,7 @@ class Array:
         if not commands:
             return
         quiet = self._mark(max(self._follow(overlap=False).values()))
-        self._reading = sum(READ + 2 * hops + READ_ENTRY * count for hops, count in commands) - 1
+        self._reading = sum(READ + 2 * hops + READ_ENTRY * count for hops, count in commands)
         self._ready = quiet + self._reading
 
     def close(self, words: list[Word] | None, following: list[Word]) -> None:
