@@ -110,7 +110,8 @@ class HostPort(Component):
         passed = self.here & (word.passes | (word.sends & mesh_takes))
         obeyed = obey & Cat(word.address & mesh_takes, word.reset, word.echo & room, word.fill & self.none_left).any()
         m.d.comb += [
-            self.tick.eq(tick & ~self.void & self.quiet), over.eq(self.tick & self.one_left | tick & self.void),
+            # A MARK that is due is said in the cycle in which the next tick is asked for.
+            self.tick.eq(tick & ~self.void & self.idle & (~self.mark_due | room)), over.eq(self.tick & self.one_left | tick & self.void),
             self.words.o.ready.eq(Cat(passed, self.here & word.tick, self.goes_ahead & mesh_takes, obeyed, read_count & mesh_takes).any()),
             self.clear.eq(obey & word.reset),
         ]

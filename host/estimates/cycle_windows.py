@@ -90,7 +90,8 @@ class Array:
         reading = min(self._reading, quiet - self.pulse)
         self.limits["readings"] += reading
         self.limits[name] += quiet - self.pulse - reading
-        self.pulse, self._next_word = self._mark(quiet), NEVER
+        self._mark(quiet)  # in the cycle of the pulse
+        self.pulse, self._next_word = quiet, NEVER
         while self._next() <= self.pulse:
             self._step(self._next())
 
