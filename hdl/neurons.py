@@ -4,7 +4,7 @@ from functools import reduce
 from operator import and_, or_
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.fields import bits_for
@@ -125,20 +125,26 @@ class NeuronUnit(Component):
             overflows.append(self._column(m, column, store, valid, row))
         inside, none = Signal(range(ROWS + 1)), Signal(init=1)  # `none`: nothing is inside
         # One that is taken from the queue counts a cycle longer, in which it is in the next unit.
-        left = (valid[-1] & ~queue.i.valid) + later(m, self.o.valid & self.o.ready, 1, "taken")
+        comes, opens = valid[-1] & (row.spikes.any() | row.open.any()), row.open.any()
+        left = (valid[-1] & ~comes) + later(m, self.o.valid & self.o.ready, 1, "taken")
         room = ROWS - 1 - Drain.LATENCY
         m.d.sync += [inside.eq(inside + self.valid - left), none.eq(~self.valid & (inside == left)),
                      self.ample.eq(inside < room - 1 - promised(self.params))]
         m.d.comb += [
             self.bus.value.eq(reduce(or_, values)), self.overflow.eq(Cat(overflows).any()),
-            row.row.eq(number[-1]), row.due.eq(due[-1]), queue.i.valid.eq(valid[-1] & (row.spikes.any() | row.open.any())),
+            row.row.eq(number[-1]), row.due.eq(due[-1]),
+            # Without potentials to send, which would be most of a choice, a row passes by an empty queue.
+            queue.i.valid.eq(comes & (queue.o.valid | opens | ~self.o.ready)), queue.o.ready.eq(self.o.ready),
+            self.o.payload.eq(queue.o.payload), self.o.valid.eq(queue.o.valid | (valid[-1] & row.spikes.any() & ~opens)),
             # Rows may be on their way from the drain when `enable` falls, one for each cycle of its latency.
             self.enable.eq(inside < room), self.idle.eq(none & ~self.valid),
         ]
         # Rows leave in their order, so that those of the older update are those at the front of the queue.
-        there = [*zip(valid[:-1], due[:-1], strict=True), (queue.i.valid, due[-1]), (queue.o.valid, queue.o.payload.due)]
+        there = [*zip(valid[:-1], due[:-1], strict=True), (comes, due[-1]), (queue.o.valid, queue.o.payload.due)]
         m.d.comb += [self.due[turn].eq(Cat(one & (made == turn) for one, made in there).any()) for turn in range(2)]
-        wiring.connect(m, queue.o, wiring.flipped(self.o))
+        with m.If(~queue.o.valid):
+            m.d.comb += [self.o.payload.row.eq(row.row), self.o.payload.due.eq(row.due), self.o.payload.spikes.eq(row.spikes),
+                         self.o.payload.open.eq(0)]
         return m
 
     def _column(self, m: Module, column: int, store: NeuronMemory, valid: list[Value], row: StructView) -> Value:

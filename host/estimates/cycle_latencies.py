@@ -45,7 +45,8 @@ SLOT = 4
 #: From SWAP or LOAD at the issue stage, beside the latency of the synapse memory, to the request for the first row; from a fold's last
 #: request to its LOAD.
 TO_ASK, TO_LOAD = 1, 1
-#: From the request for a row's last part to its sum, from the sum to its writing, from there to the queue's way out.
+#: From the request for a row's last part to its sum, from the sum to its writing, from there to the queue's way out where it sends
+#: potentials; others go past it.
 TO_SUM, TO_WRITE, TO_LEAVE = 3, 6, 1
 #: Rows inside from which on no more are asked for; from the cycle in which one is taken out to the next request.
 ROWS, TO_ROOM = 28, 2

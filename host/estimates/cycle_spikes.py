@@ -33,11 +33,12 @@ Packets = list[Packet | None]
 
 
 class _Row(NamedTuple):
-    """A row with something to send: when it was asked for, in the update of which window."""
+    """A row with something to send: when it was asked for, in the update of which window, and when it can leave."""
 
     asked: int
     number: int
     update: int
+    leaves: int
 
 
 class Sender:
@@ -48,6 +49,7 @@ class Sender:
         self._latency = core.params.banks.bit_length()  # of the synapse memory: 1 + log₂ banks
         self._window = -1
         self._spiking: deque[int] = deque()  # rows with something to send that are still to be asked for
+        self._opened: set[int] = set()  # those that send potentials
         self._next, self._part, self._from = core.rows, 0, 0  # what is asked for next, and when at the earliest
         self._retry = NEVER  # when to ask again, where there was no room
         self._silent: deque[int] = deque(maxlen=TO_SUM + TO_WRITE)  # when the last rows without anything to send were asked for
@@ -71,13 +73,13 @@ class Sender:
         self.dropping = False  # packets for cores are of a sample that has ended
         self.wake = NEVER  # the next cycle in which there may be something to do
 
-    def begin(self, pulse: int, window: int, spiking: list[int]) -> None:
-        """Update all rows, of which some have something to send."""
+    def begin(self, pulse: int, window: int, spiking: list[int], opened: set[int]) -> None:
+        """Update all rows, of which some have something to send, and some of these potentials."""
         self.loads, self._window = [], window
         self._moved, self._ended = ({update: cycle for update, cycle in when.items() if update == window - 1}
                                     for when in (self._moved, self._ended))
         if self._core.rows:
-            self._spiking, self._next, self._freed = deque(spiking), 0, NEVER
+            self._spiking, self._opened, self._next, self._freed = deque(spiking), opened, 0, NEVER
             self._begin_fold(pulse + TO_CORES)
             self._ask(pulse)
             self._wake(pulse)
@@ -122,7 +124,9 @@ class Sender:
                 return
             self._part = 0
             if self._spiking and self._spiking[0] == self._next:
-                self._queue.append(_Row(self._from - 1, self._spiking.popleft(), self._window))
+                written = self._from - 1 + TO_SUM + TO_WRITE
+                self._queue.append(_Row(self._from - 1, self._spiking.popleft(), self._window,
+                                        written + TO_LEAVE * (self._next in self._opened)))
             else:
                 self._silent.append(self._from - 1)
             if self._next >= self._enough and self._freed == NEVER and self._inside(self._from - 2) < ROWS - PROMISED - self._latency - 1:
@@ -172,7 +176,7 @@ class Sender:
             if self._coming:
                 self._row, self._items = waiting, self._coming
             self._waiting = None
-        if self._waiting is None and self._queue and self._queue[0].asked + TO_SUM + TO_WRITE + TO_LEAVE <= cycle:
+        if self._waiting is None and self._queue and self._queue[0].leaves <= cycle:
             self._waiting = self._queue.popleft()
             self._coming = self._packets(self._waiting.number, self._waiting.update)[::-1]
             self._ask(cycle)
@@ -186,7 +190,7 @@ class Sender:
             self.wake = cycle + 1
             return
         times = [self._retry]
-        times += [self._queue[0].asked + TO_SUM + TO_WRITE + TO_LEAVE] if self._queue else []
+        times += [self._queue[0].leaves] if self._queue else []
         times += [self._asked.get(packet.due - 1, NEVER) + TO_SUM + TO_WRITE + 1 for packet in self._kept if packet is not None]
         self.wake = max(cycle + 1, min(times))
 

@@ -64,8 +64,9 @@ class Array:
         for index, (receiver, sender) in enumerate(zip(self._receivers, self._senders, strict=True)):
             receiver.dropping = sender.dropping = ends
             receiver.begin(self.pulse, self._window)
-            rows = (self._spikes[index][sample, tick] != 0) | (self._open[index][tick] != 0)
-            sender.begin(self.pulse, self._window, np.flatnonzero(rows).tolist())
+            opened = self._open[index][tick] != 0
+            rows = (self._spikes[index][sample, tick] != 0) | opened
+            sender.begin(self.pulse, self._window, np.flatnonzero(rows).tolist(), set(np.flatnonzero(opened).tolist()))
 
     def read(self, commands: list[tuple[int, int]]) -> None:
         """Readings, (hops, entries) each, before the next tick's words."""
