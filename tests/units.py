@@ -86,10 +86,13 @@ async def send(ctx: Any, stream: Any, payload: Any) -> None:
 
 
 class Taker:
-    """Takes payloads, with random pauses; ``found`` holds (cycle, payload as a number), ``refused`` the cycles in which one waited."""
+    """Takes payloads, with random pauses; ``found`` holds (cycle, payload as a number), ``refused`` the cycles in which one waited.
 
-    def __init__(self, stream: Any, rng: random.Random, pause: float = 0.0) -> None:
-        self.stream, self.rng, self.pause = stream, rng, pause
+    ``meaning``: of a payload, what must stay while it waits, and is kept in ``found``.
+    """
+
+    def __init__(self, stream: Any, rng: random.Random, pause: float = 0.0, meaning: Callable[[Any], int] = bits) -> None:
+        self.stream, self.rng, self.pause, self.meaning = stream, rng, pause, meaning
         self.found: list[tuple[int, int]] = []
         self.refused = 0
 
@@ -107,10 +110,10 @@ class Taker:
             _, _, valid, value = await ctx.tick().sample(self.stream.valid, self.stream.payload)
             if waiting is not None:
                 assert valid, "a payload was withdrawn before it was taken"
-                assert bits(value) == waiting, "a payload changed before it was taken"
-            waiting = bits(value) if valid and not ready else None
+                assert self.meaning(value) == waiting, "a payload changed before it was taken"
+            waiting = self.meaning(value) if valid and not ready else None
             if valid and ready:
-                self.found.append((cycle, bits(value)))
+                self.found.append((cycle, self.meaning(value)))
             self.refused += bool(valid and not ready)
             cycle += 1
 
