@@ -53,9 +53,10 @@ class DelaySlots(Component):
         write, read = store.write_port(), store.read_port()
         now, following = Signal(range(slots)), Signal(range(slots))
         counts = Array([Signal(range(depth + 1), name=f"count_{slot}") for slot in range(slots)])
+        fulls = Array([Signal(name=f"full_{slot}") for slot in range(slots)])  # so that no comparison lies before an enable
 
         slot = Signal(range(slots))
-        full = counts[slot] == self.params.delay_depth
+        full = fulls[slot]
         m.d.comb += [
             following.eq(now + 1), slot.eq(now + self.tick + self.i.payload.delay),
             self.i.ready.eq(1),
@@ -65,7 +66,7 @@ class DelaySlots(Component):
             self.overflow.eq(self.i.valid & full),
         ]
         with m.If(write.en):
-            m.d.sync += counts[slot].eq(counts[slot] + 1)
+            m.d.sync += [counts[slot].eq(counts[slot] + 1), fulls[slot].eq(counts[slot] == self.params.delay_depth - 1)]
 
         # Packets are read from one slot after another, up to the next tick's, and wait in a ready queue with the turn of the tick in
         # which they are due. `held` are in it or on their way to it.
@@ -95,10 +96,10 @@ class DelaySlots(Component):
         with m.Elif((source == now) & (counts[source] == head)):
             m.d.sync += [source.eq(following), head.eq(0)]
         with m.If(self.tick):
-            m.d.sync += [now.eq(following), counts[now].eq(0)]
+            m.d.sync += [now.eq(following), counts[now].eq(0), fulls[now].eq(0)]
         with m.If(self.clear):
             m.d.sync += [source.eq(Mux(self.tick, following, now)), head.eq(0), held.eq(0), reading.eq(0),
-                         *(count.eq(0) for count in counts)]
+                         *(count.eq(0) for count in (*counts, *fulls))]
         return m
 
 

@@ -31,8 +31,8 @@ class Core(Component):
     ----------
     params
         The array.
-    update
-        Clock domain of what updates neurons: the same clock, perhaps another reset register.
+    update, neurons
+        Clock domains of drain and spike unit, and of the neuron unit between them: the same clock, perhaps other reset registers.
 
     Members
     -------
@@ -56,8 +56,8 @@ class Core(Component):
     reads: Signal
     faults: Signal
 
-    def __init__(self, params: ArrayParams, update: str = "sync") -> None:
-        self.params, self.update = params, update
+    def __init__(self, params: ArrayParams, update: str = "sync", neurons: str = "sync") -> None:
+        self.params, self.update, self.neurons = params, update, neurons
         flit = stream.Signature(flit_layout(params))
         super().__init__({
             "i": In(flit), "o": Out(flit), "tick": In(1), "info": In(tick_layout(params)), "clear": In(1),
@@ -74,8 +74,8 @@ class Core(Component):
         m.submodules.synapses = synapses = Synapses(params)
         m.submodules.lanes = lanes = Lanes(params)
         drain, neurons, spikes = Drain(params), NeuronUnit(params), SpikeUnit(params)
-        for name, unit in (("drain", drain), ("neurons", neurons), ("spikes", spikes)):
-            m.submodules[name] = DomainRenamer(self.update)(unit)
+        m.submodules.drain, m.submodules.spikes = DomainRenamer(self.update)(drain), DomainRenamer(self.update)(spikes)
+        m.submodules.neurons = DomainRenamer(self.neurons)(neurons)
 
         # Packets: spikes to the axons, everything else to the access unit.
         wiring.connect(m, wiring.flipped(self.i), entrance.i)
@@ -117,7 +117,7 @@ class Core(Component):
         # One way out: spikes, or entries read; the two never come together.
         m.d.comb += [
             self.o.valid.eq(spikes.o.valid | access.o.valid), self.o.payload.eq(spikes.o.payload),
-            spikes.o.ready.eq(self.o.ready & ~access.o.valid), access.o.ready.eq(self.o.ready),
+            spikes.o.ready.eq(self.o.ready), access.o.ready.eq(self.o.ready),
         ]
         with m.If(access.o.valid):
             m.d.comb += self.o.payload.eq(access.o.payload)

@@ -13,9 +13,12 @@ from spikeloom.hdl.layouts import StructView, flit_layout, struct_signal, tick_l
 from spikeloom.hdl.router import Router
 from spikeloom.params import ArrayParams
 
+#: Clock domains of a core.
+PARTS = ("core", "update", "neurons")
+
 
 class Mesh(Component):
-    """All cores. Tick signals reach every core a cycle after they were given. Beside its own clock domain each core has two, ``domains``,
+    """All cores. Tick signals reach every core a cycle after they were given. Beside its own clock domain each core has three, ``domains``,
     that differ from it in their reset registers only, each of which reaches a part of the core.
 
     Members
@@ -43,7 +46,7 @@ class Mesh(Component):
 
     def __init__(self, params: ArrayParams) -> None:
         self.params = params
-        self.domains = [f"{part}_{x}_{y}" for y in range(params.rows) for x in range(params.columns) for part in ("core", "update")]
+        self.domains = [f"{part}_{x}_{y}" for y in range(params.rows) for x in range(params.columns) for part in PARTS]
         flit = stream.Signature(flit_layout(params))
         super().__init__({
             "i": In(flit), "o": Out(flit), "tick": In(1), "info": In(tick_layout(params)), "clear": In(1),
@@ -62,8 +65,8 @@ class Mesh(Component):
         routers: dict[tuple[int, int], Router] = {}
         for y in range(params.rows):
             for x in range(params.columns):
-                core = Core(params, update="update")
-                m.submodules[f"core_{x}_{y}"] = DomainRenamer({"sync": f"core_{x}_{y}", "update": f"update_{x}_{y}"})(core)
+                core = Core(params, *PARTS[1:])
+                m.submodules[f"core_{x}_{y}"] = DomainRenamer({"sync": f"core_{x}_{y}"} | {part: f"{part}_{x}_{y}" for part in PARTS})(core)
                 m.submodules[f"router_{x}_{y}"] = router = Router(params, x, y)
                 wiring.connect(m, core.o, router.i_local)
                 wiring.connect(m, router.o_local, core.i)

@@ -68,7 +68,7 @@ class SpikeUnit(Component):
         m = Module()
         next_row, row = (struct_signal(row_layout(self.params), name=name, reset_less=True) for name in ("next_row", "row"))
         waiting, active = Signal(), Signal()  # whether there is a next row, and one that is being sent
-        take, done, ended = Signal(), Signal(), Signal()
+        take, done, ends = Signal(), Signal(), Signal()
         # The entry that may come next is looked for before anybody knows whether this one is done, which is known late and tells only
         # whether it is taken. The bus has the table while nothing is sent.
         following, onward, turn_page = Signal(range(self.params.destinations)), Signal(range(self.params.destinations)), Signal()
@@ -90,9 +90,9 @@ class SpikeUnit(Component):
         m.d.comb += [
             packets.i.valid.eq(active & wanted),
             # Nothing here asks what is in the packet, which is known late.
-            done.eq(active & taken & last), ended.eq(done & entry.last), turn_page.eq(~active | done),
-            take.eq(waiting & fanout.valid & (~active | ended)),
-            self.i.ready.eq(~waiting | take | ~fanout.valid),
+            done.eq(active & taken & last), ends.eq(taken & last & entry.last), turn_page.eq(~active | done),
+            take.eq(waiting & fanout.valid & (~active | ends)),
+            self.i.ready.eq(~(waiting & fanout.valid & active) | ends),
             following.eq(Mux(active & ~entry.last, onward, Mux(active | waiting, fanout.start, self.bus.address))),
         ]
         with m.If(turn_page):
@@ -103,7 +103,7 @@ class SpikeUnit(Component):
             m.d.sync += [waiting.eq(self.i.valid), next_row.eq(self.i.payload)]
         with m.If(take):
             m.d.sync += [active.eq(1), row.eq(next_row)]
-        with m.Elif(ended):
+        with m.Elif(ends):
             m.d.sync += active.eq(0)
         there = [*behind, *kept]  # rows and packets stay in order, so that of a queue the first is late if any is
         m.d.comb += [self.idle.eq(~(self.i.valid | Cat(valid for valid, _ in there).any())),
@@ -158,36 +158,39 @@ class SpikeUnit(Component):
         head, following = struct_signal(self.packet, reset_less=True), packets.payload
         mine, way = Signal(1 + len(names)), Signal(1 + len(names))  # of the head, if there is one; of the packet behind it
         to_host, at_once = following.target.host, (following.spikes.delay == 0) if self.params.delays > 1 else Const(1, 1)
-        accepted = Signal()
-        m.d.comb += [way.eq(Cat(~to_host & at_once, to_host, ~to_host & ~at_once)), packets.ready.eq(~mine.any() | accepted)]
-        with m.If(packets.ready):
+        m.d.comb += way.eq(Cat(~to_host & at_once, to_host, ~to_host & ~at_once))
+        moves = Signal()
+        m.d.comb += packets.ready.eq(moves | ~packets.valid)  # the queue, when empty, takes no logic of its own then
+        with m.If(moves):
             m.d.sync += [mine.eq(Mux(packets.valid, way, 0)), head.eq(following)]
 
         offers: list[tuple[Value, Value]] = [(mine[0], head.as_value())]
         kept: list[tuple[Value, Value]] = [(mine.any(), head.due)]
         chosen, offered, waiting = Signal(1 + len(names)), Signal(1 + len(names)), Signal()
-        accepts: list[Value] = [mine[0] & self.o.ready & (~waiting | offered[0])]
+        # When the head is accepted: at all events, or if the router is ready, which is known late.
+        surely: list[Value] = [~mine.any()]
+        perhaps: list[Value] = [mine[0] & (~waiting | offered[0])]
         earlier: Value = Const(0, 1)
         apart = (head.spikes.mask & following.spikes.mask) == 0
         for number, name in enumerate(names, 1):
             # What does not go with what is kept drives it out.
             keep, valid = struct_signal(self.packet, name=f"kept_{name}", reset_less=True), Signal(name=f"kept_{name}_valid")
-            same, comes, leaves, accept = (Signal(name=f"{signal}_{name}") for signal in ("same", "comes", "leaves", "accept"))
+            same, comes, leaves = (Signal(name=f"{signal}_{name}") for signal in ("same", "comes", "leaves"))
             joined = valid & same & ~offered[number]  # with the head, if that is accepted
             apart_from_kept = (keep.spikes.mask & following.spikes.mask) == 0
-            with m.If(packets.ready):
+            with m.If(moves):
                 m.d.sync += same.eq(Mux(comes, self._alike(head, following, name) & apart & (apart_from_kept | ~joined),
                                         self._alike(keep, following, name) & apart_from_kept))
-            m.d.comb += [comes.eq(mine[number]), leaves.eq(chosen[number] & self.o.ready),
-                         # The head is not for another way now, so only others that are kept may leave before this.
-                         accept.eq(~valid | Mux(offered[number], self.o.ready, same | (self.o.ready & ~waiting & ~earlier)))]
+            m.d.comb += [comes.eq(mine[number]), leaves.eq(chosen[number] & self.o.ready)]
+            # The head is not for another way now, so only others that are kept may leave before this.
+            surely.append(comes & (~valid | (same & ~offered[number])))
+            perhaps.append(comes & (offered[number] | ~(waiting | earlier)))
             earlier |= valid & ~coming.bit_select(keep.due, 1)
             offers.append((valid & Mux(comes, ~same, ~coming.bit_select(keep.due, 1)), keep.as_value()))
-            with m.If(comes & accept):
+            with m.If(surely[-1] | (perhaps[-1] & self.o.ready)):
                 m.d.sync += [valid.eq(1), keep.eq(head), keep.spikes.mask.eq(head.spikes.mask | Mux(joined, keep.spikes.mask, 0))]
             with m.Elif(leaves):
                 m.d.sync += valid.eq(0)
-            accepts.append(comes & accept)
             kept.append((valid, keep.due))
 
         # One of those that want to leave, the first; what was offered stays.
@@ -195,7 +198,7 @@ class SpikeUnit(Component):
         sent = self.packet(reduce(or_, [payload & chosen[number].replicate(len(payload)) for number, (_, payload) in enumerate(offers)]))
         first = Cat(want & ~wants[:number].any() for number, want in enumerate(wants))
         m.d.comb += [
-            chosen.eq(Mux(waiting, offered, first)), accepted.eq(Cat(accepts).any()),
+            chosen.eq(Mux(waiting, offered, first)), moves.eq(Cat(surely).any() | (Cat(perhaps).any() & self.o.ready)),
             self.o.valid.eq(chosen.any()), self.o.payload.kind.eq(Kind.SPIKES), self.o.payload.due.eq(sent.due),
             self.o.payload.payload.eq(sent.spikes), self.o.payload.target.eq(sent.target),
         ]
