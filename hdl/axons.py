@@ -174,7 +174,7 @@ class AxonUnit(Component):
     i_later : stream of :func:`delayed_layout`, in. Of the three one is valid at most.
     o_0 … : stream of axon numbers for each bank, out.
     tick, clear : in, 1 bit. Begin the next tick; forget delayed packets.
-    idle : out, 1 bit. In the next cycle nothing is left to do in the running tick.
+    idle : out, 1 bit. In the cycle after the next nothing is left to do in the running tick.
     overflow : out, 1 bit. A delayed packet was lost.
     """
 

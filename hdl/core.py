@@ -2,8 +2,9 @@
 
 from functools import reduce
 from operator import or_
+from typing import cast
 
-from amaranth.hdl import Cat, DomainRenamer, Module, Mux, Signal
+from amaranth.hdl import Cat, ClockDomain, ClockSignal, DomainRenamer, Module, Mux, ResetSignal, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -20,6 +21,9 @@ from spikeloom.hdl.spikes import SpikeUnit
 from spikeloom.hdl.synapses import Synapses
 from spikeloom.params import ArrayParams
 
+#: Integration; drain and spike unit; the neuron unit between them.
+PARTS = ("core", "update", "neurons")
+
 
 class Core(Component):
     """The compute-in-memory tile.
@@ -27,15 +31,11 @@ class Core(Component):
     While the neuron unit updates the tick that has ended, the lanes already integrate the next one. The SWAP between the two
     travels down the synapse pipeline like any other step, so a tick boundary costs the lanes one cycle.
 
-    Parameters
-    ----------
-    params
-        The array.
-    update, neurons
-        Clock domains of drain and spike unit, and of the neuron unit between them: the same clock, perhaps other reset registers.
+    Each of its :data:`PARTS` has a clock domain of its own, of the same clock, so that no reset reaches too many registers.
 
     Members
     -------
+    resets : in, a bit for each of the parts.
     i, o : streams of flits, from and to the router.
     tick : in, 1 bit. End the running tick; only while ``settled``. Packets that the host sent ahead are due from this cycle on.
     info : :func:`tick_layout`, in. About the tick that ends, or ended last; it changes with ``tick``.
@@ -46,6 +46,7 @@ class Core(Component):
     faults : out, 3 bits. Address, delay, current (see :class:`spikeloom.packets.Fault`).
     """
 
+    resets: Signal
     i: stream.Interface
     o: stream.Interface
     tick: Signal
@@ -56,16 +57,24 @@ class Core(Component):
     reads: Signal
     faults: Signal
 
-    def __init__(self, params: ArrayParams, update: str = "sync", neurons: str = "sync") -> None:
-        self.params, self.update, self.neurons = params, update, neurons
+    def __init__(self, params: ArrayParams) -> None:
+        self.params = params
         flit = stream.Signature(flit_layout(params))
         super().__init__({
-            "i": In(flit), "o": Out(flit), "tick": In(1), "info": In(tick_layout(params)), "clear": In(1),
+            "resets": In(len(PARTS)), "i": In(flit), "o": Out(flit), "tick": In(1), "info": In(tick_layout(params)), "clear": In(1),
             "idle": Out(1, init=1), "settled": Out(1, init=1),  # type: ignore[call-arg]  # the stubs know the older name `reset` only
             "reads": Out(range(params.banks + 1)), "faults": Out(3)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        # The parts' domains are the core's own, named alike in all cores, which so are one module.
+        for part, reset in zip(PARTS, self.resets, strict=True):
+            m.domains += ClockDomain(part, local=True)
+            m.d.comb += [ClockSignal(part).eq(ClockSignal("mesh")), ResetSignal(part).eq(reset)]
+        self._parts(m)
+        return cast("Module", DomainRenamer({"sync": PARTS[0], "mesh": "sync"})(m))
+
+    def _parts(self, m: Module) -> None:
         params = self.params
         m.submodules.entrance = entrance = Entrance(params)
         m.submodules.access = access = AccessUnit(params)
@@ -74,8 +83,8 @@ class Core(Component):
         m.submodules.synapses = synapses = Synapses(params)
         m.submodules.lanes = lanes = Lanes(params)
         drain, neurons, spikes = Drain(params), NeuronUnit(params), SpikeUnit(params)
-        m.submodules.drain, m.submodules.spikes = DomainRenamer(self.update)(drain), DomainRenamer(self.update)(spikes)
-        m.submodules.neurons = DomainRenamer(self.neurons)(neurons)
+        m.submodules.drain, m.submodules.spikes = DomainRenamer("update")(drain), DomainRenamer("update")(spikes)
+        m.submodules.neurons = DomainRenamer("neurons")(neurons)
 
         # Packets: spikes to the axons, everything else to the access unit.
         wiring.connect(m, wiring.flipped(self.i), entrance.i)
@@ -135,4 +144,3 @@ class Core(Component):
         m.d.sync += [self.idle.eq(due & drain.idle & neurons.idle & spikes.idle),
                      self.settled.eq(due & drain.free & ~((neurons.due | spikes.due).bit_select(self.info.turn, 1)))]
         m.d.comb += self.faults.eq(Cat(access.fault, axons.overflow | spikes.fault, neurons.overflow))
-        return m

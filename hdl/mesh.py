@@ -3,26 +3,23 @@
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Cat, DomainRenamer, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.component import Component
-from spikeloom.hdl.core import Core
+from spikeloom.hdl.core import PARTS, Core
 from spikeloom.hdl.layouts import StructView, flit_layout, struct_signal, tick_layout
 from spikeloom.hdl.router import Router
 from spikeloom.params import ArrayParams
 
-#: Clock domains of a core.
-PARTS = ("core", "update", "neurons")
-
 
 class Mesh(Component):
-    """All cores. Tick signals reach every core a cycle after they were given. Beside its own clock domain each core has three, ``domains``,
-    that differ from it in their reset registers only, each of which reaches a part of the core.
+    """All cores. Tick signals reach every core a cycle after they were given.
 
     Members
     -------
+    resets : in. Those of all parts of the cores, core by core, each from a register of its own.
     i, o : streams of flits, from and to the host.
     tick, clear : in, 1 bit. As for a core.
     info : :func:`tick_layout`, in. About the tick that ends, at the time of ``tick``.
@@ -33,6 +30,7 @@ class Mesh(Component):
     faults : out, 3 bits. As for a core, of any core, a cycle ago.
     """
 
+    resets: Signal
     i: stream.Interface
     o: stream.Interface
     tick: Signal
@@ -46,11 +44,11 @@ class Mesh(Component):
 
     def __init__(self, params: ArrayParams) -> None:
         self.params = params
-        self.domains = [f"{part}_{x}_{y}" for y in range(params.rows) for x in range(params.columns) for part in PARTS]
         flit = stream.Signature(flit_layout(params))
         super().__init__({
-            "i": In(flit), "o": Out(flit), "tick": In(1), "info": In(tick_layout(params)), "clear": In(1),
-            "overlap": In(1), "idle": Out(1), "resting": Out(1), "reads": Out(range(params.cores * params.banks + 1)), "faults": Out(3)})
+            "resets": In(params.cores * len(PARTS)), "i": In(flit), "o": Out(flit), "tick": In(1), "info": In(tick_layout(params)),
+            "clear": In(1), "overlap": In(1), "idle": Out(1), "resting": Out(1), "reads": Out(range(params.cores * params.banks + 1)),
+            "faults": Out(3)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -65,8 +63,8 @@ class Mesh(Component):
         routers: dict[tuple[int, int], Router] = {}
         for y in range(params.rows):
             for x in range(params.columns):
-                core = Core(params, *PARTS[1:])
-                m.submodules[f"core_{x}_{y}"] = DomainRenamer({"sync": f"core_{x}_{y}"} | {part: f"{part}_{x}_{y}" for part in PARTS})(core)
+                m.submodules[f"core_{x}_{y}"] = core = Core(params)
+                m.d.comb += core.resets.eq(self.resets.word_select(len(cores), len(PARTS)))
                 m.submodules[f"router_{x}_{y}"] = router = Router(params, x, y)
                 wiring.connect(m, core.o, router.i_local)
                 wiring.connect(m, router.o_local, core.i)

@@ -54,11 +54,13 @@ class Top(Component):
         # settle it all twice a cycle), none lies before the many registers that it reaches, and none reaches too many.
         m.domains.start = ClockDomain("start", reset_less=True)
         m.d.comb += ClockSignal("start").eq(self.aclk)
-        for domain in ("sync", "array", *mesh.domains):
-            m.domains += ClockDomain(domain)
-            held = Signal(name=f"{domain}_held", attrs=COPY)
-            m.d.start += held.eq(~self.aresetn | (registers.reset if domain != "sync" else 0))
-            m.d.comb += [ResetSignal(domain).eq(held), ClockSignal(domain).eq(self.aclk)]
+        m.domains.sync, m.domains.array = ClockDomain("sync"), ClockDomain("array")
+        m.d.comb += [ClockSignal("sync").eq(self.aclk), ClockSignal("array").eq(self.aclk)]
+        resets = [ResetSignal("sync"), ResetSignal("array"), *mesh.resets]
+        for number, reset in enumerate(resets):
+            held = Signal(name=f"held_{number}", attrs=COPY)
+            m.d.start += held.eq(~self.aresetn | (registers.reset if number else 0))
+            m.d.comb += reset.eq(held)
         wiring.connect(m, port.mesh_i, mesh.i)
         wiring.connect(m, mesh.o, port.mesh_o)
         m.d.comb += [

@@ -236,7 +236,7 @@ def test_a_tick_may_end_while_its_last_rows_are_asked_for(groups: int) -> None:
         room = 0  # cycles in which there is room in any case
         while True:
             _, _, index, swap, valid, number, total = await ctx.tick().sample(
-                drain.index, drain.loaded, drain.valid, drain.number, drain.sums[0])
+                drain.index[0], drain.loaded, drain.valid, drain.number, drain.sums[0])
             asked.append((index, shown))
             shown += swap
             pair, tick = asked[-Lanes.ROW_LATENCY]
