@@ -1,4 +1,5 @@
-"""Bounded proof of hdl/queue.py: no payload is lost, doubled, altered or overtaken, whatever comes and whenever it is taken.
+"""Bounded proof of hdl/queue.py: no payload is lost, doubled, altered or overtaken, whatever comes and whenever it is taken; and
+``only`` says that there is one.
 
     python formal/queue.py [DEPTH [CYCLES]]     default: a queue of 4, every behaviour of the first 14 cycles
 
@@ -54,6 +55,8 @@ class Monitor(Component):
                 m.d.comb += Assert(queue.o.payload == value, "altered or overtaken")
         m.d.comb += [Assert(queue.o.valid == (inside != 0), "lost or made up"),
                      Assert(queue.i.ready == (inside != self.depth), "not its depth")]
+        if self.depth > 2:
+            m.d.comb += Assert(queue.only == (inside == 1), "not the only one")
         return m
 
 

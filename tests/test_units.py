@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from spikeloom.hdl.layouts import spikes_layout, struct
 from spikeloom.hdl.queue import Queue
 from spikeloom.memories import Memory, memory_specs
 from spikeloom.params import ArrayParams
-from tests.units import Process, Taker, feed, packed, send, settle, simulate
+from tests.units import Process, Taker, feed, packed, send, settle, simulate, watch
 
 PARAMS = ArrayParams(lanes=8, banks=2, words=32, block=8, delays=4, delay_depth=4, destinations=16)
 PAUSES = [(0.0, 0.0), (0.0, 0.7), (0.7, 0.0), (0.5, 0.5)]
@@ -157,6 +158,98 @@ def test_an_expander_gives_an_axon_a_cycle_without_a_gap() -> None:
     assert taker.payloads == expected
     first, last = taker.found[0][0], taker.found[-1][0]
     assert last - first == len(expected) - 1
+
+
+@pytest.mark.parametrize(("banks", "pause"), [(1, 0.0), (2, 0.0), (8, 0.0), (1, 0.5), (8, 0.5)])
+def test_an_expander_is_idle_when_two_axons_are_left_and_nothing_comes(banks: int, pause: float) -> None:
+    """In every cycle: so that with a taker that does not pause, in the cycle after the next none is left."""
+    params = replace(PARAMS, banks=banks)
+    rng = random.Random(f"{banks}/{pause}")
+    expander = BankExpander(params)
+    met = Counter[tuple[bool, int]]()
+
+    async def run(ctx: Any) -> None:
+        left: list[int] = []
+        mask = None
+        for cycle in range(3000):
+            often = (0.03, 0.4, 1.0, 0.0, 0.0)[cycle // 100 % 5]
+            if mask is None and rng.random() < often:
+                mask, block = rng.choice([1, rng.randrange(1, 1 << expander.width)]), rng.randrange(params.axon_blocks)
+                ctx.set(expander.i.payload, {"mask": mask, "block": block})
+            ready = rng.random() >= pause
+            ctx.set(expander.i.valid, mask is not None)
+            ctx.set(expander.o.ready, ready)
+            _, _, takes, valid, axon, idle = await ctx.tick().sample(
+                expander.i.ready, expander.o.valid, expander.o.payload, expander.idle)
+            assert valid == bool(left), f"cycle {cycle}"
+            assert not left or axon == left[0], f"cycle {cycle}"
+            assert idle == (mask is None and (not left or (ready and len(left) <= 2))), f"cycle {cycle}: {len(left)} left"
+            met[bool(idle), min(len(left), 3)] += 1
+            if ready:
+                del left[:1]
+            if mask is not None and takes:
+                left += [block * expander.width + bit for bit in range(expander.width) if mask >> bit & 1]
+                mask = None
+
+    simulate(expander, run)
+    few = expander.width == 1 and not pause  # each axon leaves before the next comes
+    for case in ((True, 0), (True, 1), (False, 1), *([] if few else [(True, 2), (False, 3)])):
+        assert met[case] > 5, f"{case}: {met}"
+
+
+@pytest.mark.parametrize(("masks", "first", "last"), [
+    ([1] * 5, 5, 5),                         # each leaves in the cycle after it came: as soon as nothing comes
+    ([3], 1, 2),                             # of two axons the first leaves in the cycle in which it says so
+    ([1, 3], 2, 3),
+    ([15], 3, 4),
+    ([15] * 30, 119, 120),                   # more than the queue holds
+    ([15] * 30 + [1], 120, 121),             # the last axon comes out of the queue
+])
+def test_the_axon_unit_is_idle_two_cycles_before_its_axons_are_gone(masks: list[int], first: int, last: int) -> None:
+    """Cycles of the first ``idle`` and of the last axon, counted from the first packet; the other bank has nothing to do."""
+    unit = AxonUnit(PARAMS)
+    takers = [Taker(getattr(unit, f"o_{bank}"), random.Random(7)) for bank in range(2)]
+    idle: list[int] = []
+
+    async def run(ctx: Any) -> None:
+        for mask in masks:
+            await send(ctx, unit.i, spikes(sum((mask >> bit & 1) << 2 * bit for bit in range(4)), 1))
+        await settle(ctx, unit.idle)
+        await ctx.tick().repeat(5)
+
+    simulate(unit, run, background=[*(taker.run for taker in takers), watch(unit.idle, idle)])
+    assert (idle[0], takers[0].found[-1][0]) == (first, last)
+    assert idle == list(range(first, idle[-1] + 1)), "it is idle, and then it is not"
+    assert len(takers[0].found) == sum(mask.bit_count() for mask in masks)
+    assert not takers[1].found
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_packets_that_wait_for_their_tick_leave_in_it_and_say_two_cycles_ahead_that_they_end(ahead: bool) -> None:
+    """Of the host and delayed ones: the first axon a cycle after ``tick``, ``idle`` one before the last, and never before."""
+    unit = AxonUnit(PARAMS)
+    taker = Taker(unit.o_0, random.Random(8))
+    idle: list[int] = []
+    begins = 0
+
+    async def run(ctx: Any) -> None:
+        nonlocal begins
+        for _ in range(3):
+            if ahead:
+                await send(ctx, unit.i_ahead, spikes(0x55, 2))
+            else:
+                await send(ctx, unit.i_later, spikes(0x55, 2, 1))
+        await ctx.tick().repeat(10)
+        assert ctx.get(unit.idle)
+        begins = 13
+        ctx.set(unit.tick, 1)
+        await ctx.tick()
+        ctx.set(unit.tick, 0)
+        await ctx.tick().repeat(30)
+
+    simulate(unit, run, background=[taker.run, watch(unit.idle, idle)])
+    assert [cycle for cycle, _ in taker.found] == list(range(begins + 1, begins + 13))
+    assert next(cycle for cycle in idle if cycle >= begins) == begins + 11
 
 
 # Lists.

@@ -12,9 +12,9 @@ import pytest
 from amaranth.hdl import UnusedElaboratable
 
 from spikeloom.hdl.ahead import AHEAD, Ahead
-from spikeloom.hdl.queue import Queue
+from spikeloom.hdl.queue import Queue, Register
 from spikeloom.params import ArrayParams
-from tests.units import Taker, feed, packed, send, settle, simulate
+from tests.units import Taker, feed, packed, send, settle, simulate, watch
 
 PARAMS = ArrayParams(lanes=8, banks=2, words=32, block=8, delays=4, delay_depth=4, destinations=16)
 PAUSES = [(0.0, 0.0), (0.0, 0.7), (0.7, 0.0), (0.5, 0.5)]
@@ -31,7 +31,7 @@ def test_a_queue_keeps_order_and_fills(depth: int, pauses: tuple[float, float]) 
     taker = Taker(queue.o, rng, pauses[1])
     full = Counter[str]()
 
-    async def watch(ctx: Any) -> None:
+    async def count(ctx: Any) -> None:
         while True:
             _, _, ready, valid = await ctx.tick().sample(queue.i.ready, queue.o.valid)
             full["full"] += not ready
@@ -42,7 +42,7 @@ def test_a_queue_keeps_order_and_fills(depth: int, pauses: tuple[float, float]) 
         while len(taker.found) < len(sent):
             await ctx.tick()
 
-    simulate(queue, done, background=[taker.run, watch])
+    simulate(queue, done, background=[taker.run, count])
     assert taker.payloads == sent
     if pauses == (0.0, 0.7):
         assert full["full"] > 50, "the queue was never full"
@@ -50,6 +50,32 @@ def test_a_queue_keeps_order_and_fills(depth: int, pauses: tuple[float, float]) 
         assert full["empty"] > 50, "the queue was never empty"
     if pauses == (0.0, 0.0):  # a payload a cycle, each later by the latency
         assert [cycle for cycle, _ in taker.found] == list(range(Queue.LATENCY, len(sent) + Queue.LATENCY))
+
+
+@pytest.mark.parametrize("depth", [4, 8])
+def test_a_queue_says_that_one_is_inside(depth: int) -> None:
+    """At every fill, whatever comes and leaves in the same cycle."""
+    rng = random.Random(depth)
+    queue = Queue(4, depth)
+    met = Counter[tuple[int, bool, bool]]()
+
+    async def run(ctx: Any) -> None:
+        inside = 0
+        for cycle in range(4000):
+            often = (0.2, 0.5, 0.8)[cycle // 100 % 3]
+            valid, ready = rng.random() < often, rng.random() < 0.5
+            ctx.set(queue.i.valid, valid)
+            ctx.set(queue.o.ready, ready)
+            _, _, only, comes, leaves = await ctx.tick().sample(queue.only, queue.i.ready, queue.o.valid)
+            assert only == (inside == 1), f"cycle {cycle}: {inside} inside"
+            come, gone = bool(valid and comes), bool(ready and leaves)
+            met[inside, come, gone] += 1
+            inside += come - gone
+
+    simulate(queue, run)
+    possible = {(inside, come, gone) for inside in range(depth + 1) for come in (False, True) for gone in (False, True)
+                if not (come and inside == depth) and not (gone and inside == 0)}
+    assert set(met) == possible
 
 
 def test_a_queue_holds_exactly_its_depth() -> None:
@@ -73,6 +99,28 @@ def test_a_queue_of_an_odd_depth_is_refused(depth: int) -> None:
         gc.collect()
 
 
+# Register.
+
+@pytest.mark.parametrize("pauses", PAUSES)
+def test_a_register_keeps_order(pauses: tuple[float, float]) -> None:
+    rng = random.Random(f"{pauses}")
+    sent = [rng.randrange(1 << 9) for _ in range(300)]
+    register = Register(9)
+    taker = Taker(register.o, rng, pauses[1])
+
+    async def run(ctx: Any) -> None:
+        await feed(register.i, sent, rng, pauses[0])(ctx)
+        while len(taker.found) < len(sent):
+            await ctx.tick()
+        await ctx.tick().repeat(5)
+
+    simulate(register, run, background=[taker.run])
+    assert taker.payloads == sent
+    assert not pauses[1] or taker.refused > 50
+    if pauses == (0.0, 0.0):  # a payload a cycle, each later by the latency
+        assert [cycle for cycle, _ in taker.found] == list(range(Register.LATENCY, len(sent) + Register.LATENCY))
+
+
 # Packets of the next tick.
 
 @pytest.mark.parametrize("pauses", PAUSES)
@@ -83,6 +131,7 @@ def test_packets_sent_ahead_leave_in_their_tick_and_not_before(pauses: tuple[flo
     taker = Taker(ahead.o, rng, pauses[1])
     sent: list[int] = []
     counts = [AHEAD, 0, AHEAD, AHEAD, *(rng.randrange(AHEAD + 1) for _ in range(20))]
+    full: list[int] = []
 
     async def run(ctx: Any) -> None:
         due = 0
@@ -101,6 +150,7 @@ def test_packets_sent_ahead_leave_in_their_tick_and_not_before(pauses: tuple[flo
         await settle(ctx, ahead.idle)
         await ctx.tick()
 
-    simulate(ahead, run, background=[taker.run])
+    simulate(ahead, run, background=[taker.run, watch(~ahead.i.ready, full)])
     assert taker.payloads == sent
     assert len(sent) > 3 * AHEAD
+    assert not full, "no room, which nobody in front of it asks for"
