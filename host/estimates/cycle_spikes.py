@@ -94,7 +94,8 @@ class Sender:
         inside = [row.update for row in (self._waiting, self._row, *self._queue) if row is not None]
         if any(update <= last for update in (*inside, *(packet.due - 1 for _, packet in self._made), *kept)):
             return NEVER
-        drained = [asked + TO_SUM + TO_WRITE if window <= last else self._freed for window, asked in self._asked.items()]
+        written = TO_SUM + TO_WRITE - overlap  # what a row without spikes writes may come a cycle later
+        drained = [asked + written if window <= last else self._freed for window, asked in self._asked.items()]
         return QUIET + max([0, *drained, *(moved for window, moved in self._moved.items() if window <= last)])
 
     # The drain.
