@@ -10,15 +10,15 @@ and integrates what arrives, so that
 row r of fold f is asked   a = A_f + (r + 1)·S − 1; S = slices · currents, 2 slices counting 1; A_f = L + 2 with one fold, else
 for                        L + 3 + f·(groups·S + L + 1); L = 1 + log₂ banks, the latency of the synapse memory; later, while ROWS rows
                            are on their way to the spike unit or wait for it
-its spikes are queued      q = a + 9
+its spikes leave           in q = a + 9, potentials in a + 10
 the spike unit             takes a row in q + 1, or when it has begun with the row before; then a cycle for each destination and plane
                            (max(1, planes)), for rows that spike or send v; later, while PACKETS wait to be sent
-a packet made in cycle e   is sent in e + 1, or when the router has room; or it is kept for others to join that go the same way to the same
+a packet made in cycle e   is sent in e + 2, or when the router has room; or it is kept for others to join that go the same way to the same
                            block, if it is for the host or not due in the next tick: until another drives it out, or no row is left
 routers                    forward a packet an output a cycle, X before Y, inputs in turns, from queues of ROUTER_QUEUE packets: so it
-                           reaches a core h hops away 1 + h cycles later, or when those before it let it
+                           reaches a core h hops away 1 + h cycles later, or when those before it let it; its axons another later
 **update**                 q of the last row, or the last cycle of the spike unit or a router, + 2; where ticks overlap, those of the update
-                           before, and the last row asked for + 2 + max(0, 3 − L)
+                           before, and the last row asked for + 2 + max(0, 3 − L), of cores with many rows (FEW_ROWS) L + 3 cycles before
 host words                 of the tick a word a cycle, from cycle 1 on; up to AHEAD of the next tick's from behind the TICK on until the
                            cores rest, which keep the pulse waiting until they have arrived unless ticks overlap
 a core takes               a packet a cycle while its banks' queues (BANK_QUEUE packets) have room: one that comes first, then those that
@@ -26,11 +26,11 @@ a core takes               a packet a cycle while its banks' queues (BANK_QUEUE 
 an axon of bank b          fires in max(packet + 1, last of bank b + 1): an axon a bank a cycle
 an entry of a list         is there 5 cycles after its axon; of all banks only those with the first waiting bank's fold fire together,
                            and none while a fold is loaded
-**integration**            last fire + 1, with lists + 2
+**integration**            last fire + 1, or + 0 where its packet came before; with lists + 2
 **host stream**            last word of the tick + 2 (its TICK comes behind)
 EMPTY                      2
-reading potentials         begins with the window quiet; 10 + 2·h + words for each READ, then the tick's host words follow
-MARK                       1
+reading potentials         begins a cycle after the window is quiet; 11 + 2·h + words for each READ, then the tick's host words follow
+MARK                       in the cycle of the next pulse, or 1 before a reading
 ========================== =======================================================================================================
 
 Each part has its equation, but for packets that wait for each other between spike units, routers and cores: these queues are followed from
