@@ -9,8 +9,8 @@ from __future__ import annotations
 #: From a pulse to the next at the earliest; from a pulse to the first word behind it; from the last word of a tick to its TICK's state.
 EMPTY, FIRST_WORD, TO_TICK = 2, 1, 2
 #: Words of the host that go ahead of their tick; cycles for which they still may once the cores rest.
-AHEAD, RESTING = 16, 0
-#: A MARK.
+AHEAD, RESTING = 16, 1
+#: A MARK before a reading; else it is said in the cycle of the pulse.
 MARK = 1
 #: From a READ in a quiet array to the next word, without hops and entries; for each entry.
 READ, READ_ENTRY = 11, 1
