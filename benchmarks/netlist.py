@@ -30,7 +30,8 @@ PORT_CLOCK, PORT_SETUP = CLOCK_TO_Q, SETUP_D
 
 @dataclass(frozen=True)
 class Arc:
-    """From an input pin to an output pin of one cell, combinational: so many LUT levels and carry chains more."""
+    """From an input pin to an output pin of one cell, combinational: so many LUT levels and carry chains more. The LUT in the
+    slice of a carry that does nothing but to feed it is part of the chain."""
 
     source: Bit
     target: Bit
@@ -150,7 +151,7 @@ class Netlist:
         elif kind.startswith("LUT") or kind == "INV":
             for pin, bits in pins.items():
                 if pin != "O":
-                    self._arcs(name, bits, pins["O"], LUT, levels=1)
+                    self._arcs(name, bits, pins["O"], LUT, levels=int(not self._feeds_carry(pins["O"])))
         elif kind.startswith("MUXF"):
             self._arcs(name, pins["I0"] + pins["I1"], pins["O"], MUX)
             self._arcs(name, pins["S"], pins["O"], MUX_SELECT, levels=1)
@@ -182,6 +183,12 @@ class Netlist:
               chains: int = 0) -> None:
         self.arcs += [Arc(source, target, name, delay, levels, chains) for source in sources if source is not None
                       for target in targets if target is not None and target in self.loads]
+
+    def _feeds_carry(self, bits: list[Bit | None]) -> bool:
+        """Whether an output goes to nothing but S of CARRY4s, which a LUT of their slice drives without any other wire."""
+        (bit,) = bits
+        loads = self.loads.get(bit, []) if bit is not None else []
+        return bool(loads) and all(self.type(cell) == "CARRY4" and pin.startswith("S") for cell, pin in loads)
 
     def _carry(self, name: str, pins: dict[str, list[Bit | None]]) -> None:
         for index in range(4):
