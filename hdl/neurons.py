@@ -103,13 +103,14 @@ class NeuronUnit(Component):
             valid.append(later(m, valid[-1], 1, f"valid_{stage}"))
             number.append(later(m, number[-1], 1, f"number_{stage}", reset_less=stage % 3 > 0))
             due.append(later(m, due[-1], 1, f"due_{stage}"))
-        # Of the row that came a cycle ago, and of that which came four cycles ago.
+        # Of the row that came a cycle ago, and of those which came three and four cycles ago.
         layout = self.tick.shape()
         self.fresh = later(m, self.tick.fresh, first + 1, "fresh", reset_less=True)
-        self.info = layout(later(m, self.tick.as_value(), first + 4, "info", reset_less=True))
+        self.info = layout(later(m, self.tick.as_value(), first + 3, "info", reset_less=True))
+        self.fresh_4 = later(m, self.info.fresh, 1, "fresh_4", reset_less=True)
         m.submodules.queue = queue = Queue(row_layout(self.params), ROWS)
         row = queue.i.payload
-        values, overflows = [], []
+        values, overflows, spiking, opening = [], [], [], []
         for column in range(self.params.neurons_per_cycle):
             m.submodules[f"memory_{column}"] = store = NeuronMemory(self.params, column)
             # State and class are read first, the bias before it is added, threshold and reset before they are compared.
@@ -122,20 +123,26 @@ class NeuronUnit(Component):
             m.d.comb += store.write_row.eq(number[-1])
             forward(m, self.bus, store.bus)
             values.append(store.bus.value)
-            overflows.append(self._column(m, column, store, valid, row))
+            overflow, spikes, opens = self._column(m, column, store, valid, row)
+            overflows.append(overflow)
+            spiking.append(spikes)
+            opening.append(opens)
         inside, none = Signal(range(ROWS + 1)), Signal(init=1)  # `none`: nothing is inside
         # One that is taken from the queue counts a cycle longer, in which it is in the next unit.
-        comes, opens = valid[-1] & (row.spikes.any() | row.open.any()), row.open.any()
-        left = (valid[-1] & ~comes) + later(m, self.o.valid & self.o.ready, 1, "taken")
+        spikes, opens = (later(m, valid[-2] & Cat(each).any(), 1, name) for each, name in ((spiking, "spikes"), (opening, "opens")))
+        comes = spikes | opens
+        gone, taken = valid[-1] & ~comes, later(m, self.o.valid & self.o.ready, 1, "taken")
+        down = Mux(self.valid, gone & taken, gone | taken)  # sign of what `inside` changes by
         room = ROWS - 1 - Drain.LATENCY
-        m.d.sync += [inside.eq(inside + self.valid - left), none.eq(~self.valid & (inside == left)),
+        m.d.sync += [inside.eq(inside + Cat(self.valid ^ gone ^ taken, down.replicate(len(inside) - 1))),
+                     none.eq(~self.valid & (inside == Cat(gone ^ taken, gone & taken))),
                      self.ample.eq(inside < room - 1 - promised(self.params))]
         m.d.comb += [
             self.bus.value.eq(reduce(or_, values)), self.overflow.eq(Cat(overflows).any()),
             row.row.eq(number[-1]), row.due.eq(due[-1]),
             # Without potentials to send, which would be most of a choice, a row passes by an empty queue.
             queue.i.valid.eq(comes & (queue.o.valid | opens | ~self.o.ready)), queue.o.ready.eq(self.o.ready),
-            self.o.payload.eq(queue.o.payload), self.o.valid.eq(queue.o.valid | (valid[-1] & row.spikes.any() & ~opens)),
+            self.o.payload.eq(queue.o.payload), self.o.valid.eq(queue.o.valid | (spikes & ~opens)),
             # Rows may be on their way from the drain when `enable` falls, one for each cycle of its latency.
             self.enable.eq(inside < room), self.idle.eq(none & ~self.valid),
         ]
@@ -147,8 +154,9 @@ class NeuronUnit(Component):
                          self.o.payload.open.eq(0)]
         return m
 
-    def _column(self, m: Module, column: int, store: NeuronMemory, valid: list[Value], row: StructView) -> Value:
-        """The arithmetic of one column, stage by stage; returns whether a current overflowed."""
+    def _column(self, m: Module, column: int, store: NeuronMemory, valid: list[Value], row: StructView) -> tuple[Value, Value, Value]:
+        """The arithmetic of one column, stage by stage. Returns whether a current overflowed; and a cycle before the row is shown, whether it
+        spikes, and whether it is open."""
         state, fraction = self.params.state_bits, self.params.gain_bits
         names = ("current", "second_current")[: self.params.currents]
 
@@ -159,7 +167,7 @@ class NeuronUnit(Component):
         fresh = self.fresh
         currents = [hold(Mux(fresh, 0, getattr(store, name)).as_signed(), 1, f"{name}_2") for name in names]
         membrane = hold(Mux(fresh, 0, store.membrane).as_signed(), 1, "membrane_2")
-        waiting = hold(Mux(fresh, 0, store.refractory), 1, "waiting_2")
+        waiting_3 = hold(Mux(fresh, 0, store.refractory), 2, "waiting")
         gains = store.gains.shape()(hold(store.gains.as_value(), 1, "gains_2"))
         rules = store.rules.shape()(hold(store.rules.as_value(), 1, "rules_2"))
         sums = [hold(self.sums[column], 2, "sums")]
@@ -177,12 +185,15 @@ class NeuronUnit(Component):
             moved = [hold(shifted[0], 2, "current_4")]
         leaked = gained(m, membrane, gains.membrane_gain, store.bias, fraction, f"membrane_{column}")[: state + 3].as_signed()
 
+        # Stage 4, too: whether the class is active in this tick, and the neuron rests.
+        info, early = self.info, rules.shape()(hold(rules.as_value(), 1, "rules_3"))
+        active_before = hold(early.phases.bit_select(info.phase, 1) & (info.age >= early.start), 1, "active_4")
+        resting = hold(waiting_3 != 0, 1, "resting_4")
+
         # Stage 5: the potential. Threshold and reset show. What does not depend on it is decided.
         potential = hold(saturated(leaked + sum(moved[1:], moved[0]), state), 1, "potential_5")
-        early = rules.shape()(later(m, rules.as_value(), 2, f"rules_4_{column}"))
-        waiting = hold(waiting, 2, "waiting_4")
-        resting = waiting != 0
-        active_before = early.phases.bit_select(self.info.phase, 1) & (self.info.age >= early.start)
+        early = rules.shape()(later(m, early.as_value(), 1, f"rules_4_{column}"))
+        waiting = hold(waiting_3, 1, "waiting_4")
         active = hold(active_before, 1, "active")
         ready = hold(early.spiking & active_before & ~resting, 1, "ready")
         rest = hold(Mux(resting, waiting - 1, 0)[: len(waiting)], 1, "rest")
@@ -190,7 +201,7 @@ class NeuronUnit(Component):
         rules = rules.shape()(later(m, early.as_value(), 1, f"rules_{column}"))
 
         # Stage 6: spike, reset, write.
-        fresh_6 = hold(self.info.fresh, 1, "fresh_6")
+        fresh_6 = hold(self.fresh_4, 1, "fresh_6")
         spike = Signal(name=f"spike_{column}")
         if self.params.floors:
             bottom = saturated(-store.threshold, state)
@@ -207,6 +218,7 @@ class NeuronUnit(Component):
             m.d.comb += target.eq(hold(Mux(active, value, 0)[: len(target)], 1, f"new_{name}"))
             enable = hold((active & ~keep[name] | fresh_6)[0], 1, f"enable_{name}")
             m.d.comb += getattr(store, f"write_{name}").eq(valid[-1] & enable)
+        opens = active & ~rules.spiking
         m.d.comb += [row.membrane[column].eq(store.new_membrane), row.spikes[column].eq(hold(spike, 1, "spike")),
-                     row.open[column].eq(hold(active & ~rules.spiking, 1, "open"))]
-        return valid[4] & ~reduce(and_, (fits(current, state) for current in moved))
+                     row.open[column].eq(hold(opens, 1, "open"))]
+        return valid[4] & ~reduce(and_, (fits(current, state) for current in moved)), spike, opens

@@ -74,12 +74,14 @@ class SpikeUnit(Component):
         following, onward, turn_page = Signal(range(self.params.destinations)), Signal(range(self.params.destinations)), Signal()
         fanout = self._table(m, Memory.FANOUT, Mux(self.i.valid, self.i.payload.row, self.bus.address), self.i.ready)
         entry = self._table(m, Memory.DESTINATIONS, following, turn_page)
-        plane = Signal.like(entry.planes)
         m.submodules.packets = packets = Queue(self.packet, 2)  # which parts the paths in front of it and behind
-        wanted, taken = self._packet(m, row, entry, plane, packets.i.payload), packets.i.ready
+        taken, advance = packets.i.ready, Signal()
+        m.d.comb += advance.eq(active & taken)
         # Whether this plane is the last one: of the first plane its entry tells, of the others a register.
         first, last_plane = Signal(init=1), Signal()
-        last = Mux(first, ~entry.planes[1:].any(), last_plane)
+        last = Mux(first, ~entry.several, last_plane)
+        opened = Signal(self.params.neurons_per_cycle)  # of the row: the first bit of each open potential
+        wanted = self._packet(m, row, entry, opened, first, advance, packets.i.payload)
         # Of either tick, whether more may come behind the head: as it was a cycle ago. Of a full queue only the first is seen.
         coming = Signal(2)
         behind = [(waiting, next_row.due), (active, row.due), (packets.o.valid, packets.o.payload.due)]
@@ -97,12 +99,15 @@ class SpikeUnit(Component):
         ]
         with m.If(turn_page):
             m.d.sync += onward.eq(following + 1)
-        with m.If(active & taken):
-            m.d.sync += [plane.eq(Mux(done, 0, plane + 1)), first.eq(done), last_plane.eq(plane + 2 >= entry.planes)]
+        planes = Signal.like(entry.planes)  # from this one on, where it is not the first
+        left = Mux(first, entry.planes, planes)
+        with m.If(advance):
+            m.d.sync += [first.eq(done), planes.eq(left - 1), last_plane.eq(left == 2)]
         with m.If(self.i.ready):
             m.d.sync += [waiting.eq(self.i.valid), next_row.eq(self.i.payload)]
         with m.If(take):
-            m.d.sync += [active.eq(1), row.eq(next_row)]
+            m.d.sync += [active.eq(1), row.eq(next_row),
+                         opened.eq(Cat(potential[0] for potential in next_row.membrane) & next_row.open)]
         with m.Elif(ends):
             m.d.sync += active.eq(0)
         there = [*behind, *kept]  # rows and packets stay in order, so that of a queue the first is late if any is
@@ -112,34 +117,48 @@ class SpikeUnit(Component):
         return m
 
     def _table(self, m: Module, kind: Memory, address: Value, enable: Value | int = 1) -> StructView:
-        """A memory, read at ``address``, which is the bus's while nothing else is to be read; returns the entry, shown a cycle later."""
+        """A memory, read at ``address``, which is the bus's while nothing else is to be read; returns the entry, shown a cycle later. That
+        of a destination says as well, as nobody could find out in time, whether it is for ``spikes`` or for ``several`` planes."""
         spec = memory_specs(self.params)[kind]
-        m.submodules[kind.name.lower()] = store = ram(struct(spec.entry), spec.span, block=spec.span > 2 * SHALLOW)
+        entry = struct(spec.entry)
+        told = {"spikes": 1, "several": 1} if kind == Memory.DESTINATIONS else {}
+        layout = data.StructLayout(entry.members | told)
+        m.submodules[kind.name.lower()] = store = ram(layout, spec.span, block=spec.span > 2 * SHALLOW)
         read, write = store.read_port(), store.write_port()
-        chosen = self.bus.chosen[kind]
+        chosen, written = self.bus.chosen[kind], entry(self.bus.data[: entry.size])
         m.d.comb += [read.addr.eq(address), read.en.eq(enable), write.addr.eq(self.bus.address),
-                     write.data.eq(self.bus.data), write.en.eq(chosen & self.bus.write)]
+                     *(write.data[name].eq(written[name]) for name in entry.members), write.en.eq(chosen & self.bus.write)]
+        if told:
+            m.d.comb += [write.data.spikes.eq(written.planes == 0), write.data.several.eq(written.planes > 1)]
         with m.If(chosen):
-            m.d.comb += self.bus.value.eq(read.data)
+            m.d.comb += self.bus.value.eq(read.data.as_value()[: entry.size])
         shown: StructView = read.data
         return shown
 
-    def _packet(self, m: Module, row: StructView, entry: StructView, plane: Signal, packet: StructView) -> Value:
-        """Makes a row's ``packet`` for a destination: spikes, or bit ``plane`` of each open potential, at their place in the block;
-        returns whether there is anything to send."""
+    def _packet(self, m: Module, row: StructView, entry: StructView, opened: Signal, first: Signal, advance: Signal,
+                packet: StructView) -> Value:
+        """Makes a row's ``packet`` for a destination: spikes, or a bit plane of the open potentials, at their place in the block; returns
+        whether there is anything to send. The ``first`` plane is of the row and the entry themselves; with each that goes, those behind it
+        move up, and so does the place."""
         params = self.params
-        bits = Cat(row.membrane[column].bit_select(plane, 1) for column in range(params.neurons_per_cycle))
+        columns, offset_bits = range(params.neurons_per_cycle), (params.block // params.neurons_per_cycle - 1).bit_length()
+        # Only open potentials have anything but 0 in `opened`, the first bits, and in `behind`, the rest.
+        behind = [Signal(params.state_bits, name=f"behind_{column}", reset_less=True) for column in columns]
+        begin, place = (Signal(params.block_bits + params.offset_bits, name=name) for name in ("begin", "place"))
+        next_place = Signal.like(place, reset_less=True)
+        with m.If(advance):
+            m.d.sync += [next_place.eq(place + 1), *(
+                behind[column].eq(Mux(row.open[column], Mux(first, row.membrane[column], behind[column])[1:], 0)) for column in columns)]
         sent = Signal(params.neurons_per_cycle)
-        place = Signal(params.block_bits + params.offset_bits)
-        offset_bits = (params.block // params.neurons_per_cycle - 1).bit_length()
         m.d.comb += [
-            sent.eq(entry.mask & Mux(entry.planes == 0, row.spikes, bits & row.open)),
-            place.eq(Cat(entry.offset[:offset_bits], entry.block) + plane),
+            *(sent[column].eq(entry.mask[column] & Mux(entry.spikes, row.spikes[column], Mux(first, opened[column], behind[column][0])))
+              for column in columns),
+            begin.eq(Cat(entry.offset[:offset_bits], entry.block)), place.eq(Mux(first, begin, next_place)),
             packet.spikes.mask.eq(sent << (place[:offset_bits] * params.neurons_per_cycle if offset_bits else 0)),
             packet.spikes.block.eq(place[offset_bits:]), packet.spikes.delay.eq(entry.delay),
             packet.due.eq(row.due), *(packet.target[name].eq(entry[name]) for name in ("x0", "x1", "y0", "y1", "host")),
         ]
-        wanted: Value = (sent != 0) & (entry.host | ~self.tick.end)
+        wanted: Value = sent.any() & (entry.host | ~self.tick.end)
         return wanted
 
     def _alike(self, one: StructView, other: StructView, name: str) -> Value:
