@@ -178,46 +178,42 @@ class SpikeUnit(Component):
         mine, way = Signal(1 + len(names)), Signal(1 + len(names))  # of the head, if there is one; of the packet behind it
         to_host, at_once = following.target.host, (following.spikes.delay == 0) if self.params.delays > 1 else Const(1, 1)
         m.d.comb += way.eq(Cat(~to_host & at_once, to_host, ~to_host & ~at_once))
-        moves = Signal()
+        moves, none = Signal(), Signal(init=1)  # `none`: there is no head
         m.d.comb += packets.ready.eq(moves | ~packets.valid)  # the queue, when empty, takes no logic of its own then
         with m.If(moves):
-            m.d.sync += [mine.eq(Mux(packets.valid, way, 0)), head.eq(following)]
+            m.d.sync += [mine.eq(Mux(packets.valid, way, 0)), none.eq(~packets.valid), head.eq(following)]
 
-        offers: list[tuple[Value, Value]] = [(mine[0], head.as_value())]
-        kept: list[tuple[Value, Value]] = [(mine.any(), head.due)]
+        kept: list[tuple[Value, Value]] = [(~none, head.due)]
         chosen, offered, waiting = Signal(1 + len(names)), Signal(1 + len(names)), Signal()
-        # When the head is accepted: at all events, or if the router is ready, which is known late.
-        surely: list[Value] = [~mine.any()]
-        perhaps: list[Value] = [mine[0] & (~waiting | offered[0])]
-        earlier: Value = Const(0, 1)
+        # When the head goes on: there is none, or it is accepted. What is sent for it goes first, so that it need not ask for anything else.
+        goes: list[Value] = [none | (mine[0] & (~waiting | offered[0]) & self.o.ready)]
+        payloads, driven, ended = [head.as_value()], list[Value]([Const(0, 1)]), list[Value]([Const(0, 1)])
         apart = (head.spikes.mask & following.spikes.mask) == 0
         for number, name in enumerate(names, 1):
             # What does not go with what is kept drives it out.
             keep, valid = struct_signal(self.packet, name=f"kept_{name}", reset_less=True), Signal(name=f"kept_{name}_valid")
-            same, comes, leaves = (Signal(name=f"{signal}_{name}") for signal in ("same", "comes", "leaves"))
+            same, comes = Signal(name=f"same_{name}"), mine[number]
             joined = valid & same & ~offered[number]  # with the head, if that is accepted
             apart_from_kept = (keep.spikes.mask & following.spikes.mask) == 0
             with m.If(moves):
                 m.d.sync += same.eq(Mux(comes, self._alike(head, following, name) & apart & (apart_from_kept | ~joined),
                                         self._alike(keep, following, name) & apart_from_kept))
-            m.d.comb += [comes.eq(mine[number]), leaves.eq(chosen[number] & self.o.ready)]
-            # The head is not for another way now, so only others that are kept may leave before this.
-            surely.append(comes & (~valid | (same & ~offered[number])))
-            perhaps.append(comes & (offered[number] | ~(waiting | earlier)))
-            earlier |= valid & ~coming.bit_select(keep.due, 1)
-            offers.append((valid & Mux(comes, ~same, ~coming.bit_select(keep.due, 1)), keep.as_value()))
-            with m.If(surely[-1] | (perhaps[-1] & self.o.ready)):
+            goes.append(comes & (~valid | Mux(offered[number], self.o.ready, same | (~waiting & self.o.ready))))
+            payloads.append(keep.as_value())
+            driven.append(valid & comes & ~same)
+            ended.append(valid & ~comes & ~mine[0] & ~coming.bit_select(keep.due, 1))
+            with m.If(goes[-1]):
                 m.d.sync += [valid.eq(1), keep.eq(head), keep.spikes.mask.eq(head.spikes.mask | Mux(joined, keep.spikes.mask, 0))]
-            with m.Elif(leaves):
+            with m.Elif(chosen[number] & self.o.ready):
                 m.d.sync += valid.eq(0)
             kept.append((valid, keep.due))
 
-        # One of those that want to leave, the first; what was offered stays.
-        wants = Cat(want for want, _ in offers)
-        sent = self.packet(reduce(or_, [payload & chosen[number].replicate(len(payload)) for number, (_, payload) in enumerate(offers)]))
-        first = Cat(want & ~wants[:number].any() for number, want in enumerate(wants))
+        # One of those that want to leave; what was offered stays.
+        first = Cat(mine[0] if number == 0 else driven[number] | (ended[number] & ~Cat(*driven, *ended[:number]).any())
+                    for number in range(len(payloads)))
+        sent = self.packet(reduce(or_, [payload & chosen[number].replicate(len(payload)) for number, payload in enumerate(payloads)]))
         m.d.comb += [
-            chosen.eq(Mux(waiting, offered, first)), moves.eq(Cat(surely).any() | (Cat(perhaps).any() & self.o.ready)),
+            chosen.eq(Mux(waiting, offered, first)), moves.eq(Cat(goes).any()),
             self.o.valid.eq(chosen.any()), self.o.payload.kind.eq(Kind.SPIKES), self.o.payload.due.eq(sent.due),
             self.o.payload.payload.eq(sent.spikes), self.o.payload.target.eq(sent.target),
         ]

@@ -205,12 +205,15 @@ class Sender:
         return any(row is not None and row.update <= update for row in rows)
 
     def _wants(self, cycle: int, head: Packet | None, kind: int) -> Iterator[int]:
-        """Which packets want to leave, the first of them first: the one that was made, or those that are kept."""
+        """Which packets want to leave, the first of them first: the one that was made, or the one that it drives out; those that are kept."""
         if kind == 0:
             yield 0
+        elif kind > 0 and head is not None:
+            kept = self._kept[kind - 1]
+            if kept is not None and not _together(kept, head):
+                yield kind
         for number, kept in enumerate(self._kept, 1):
-            if kept is not None and (not _together(kept, head) if head is not None and kind == number
-                                     else not self._more(kept.due - 1, cycle)):
+            if kept is not None and number != kind and not self._more(kept.due - 1, cycle):
                 yield number
 
     def _send(self, cycle: int, room: bool) -> Packet | None:
