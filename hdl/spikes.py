@@ -187,7 +187,7 @@ class SpikeUnit(Component):
         chosen, offered, waiting = Signal(1 + len(names)), Signal(1 + len(names)), Signal()
         # When the head goes on: there is none, or it is accepted. What is sent for it goes first, so that it need not ask for anything else.
         goes: list[Value] = [none | (mine[0] & (~waiting | offered[0]) & self.o.ready)]
-        payloads, driven, ended = [head.as_value()], list[Value]([Const(0, 1)]), list[Value]([Const(0, 1)])
+        payloads, driven, wants = [head.as_value()], list[Value](), list[Value]()
         apart = (head.spikes.mask & following.spikes.mask) == 0
         for number, name in enumerate(names, 1):
             # What does not go with what is kept drives it out.
@@ -201,7 +201,7 @@ class SpikeUnit(Component):
             goes.append(comes & (~valid | Mux(offered[number], self.o.ready, same | (~waiting & self.o.ready))))
             payloads.append(keep.as_value())
             driven.append(valid & comes & ~same)
-            ended.append(valid & ~comes & ~mine[0] & ~coming.bit_select(keep.due, 1))
+            wants.append(valid & Mux(comes, ~same, ~coming.bit_select(keep.due, 1)))
             with m.If(goes[-1]):
                 m.d.sync += [valid.eq(1), keep.eq(head), keep.spikes.mask.eq(head.spikes.mask | Mux(joined, keep.spikes.mask, 0))]
             with m.Elif(chosen[number] & self.o.ready):
@@ -209,11 +209,13 @@ class SpikeUnit(Component):
             kept.append((valid, keep.due))
 
         # One of those that want to leave; what was offered stays.
-        first = Cat(mine[0] if number == 0 else driven[number] | (ended[number] & ~Cat(*driven, *ended[:number]).any())
-                    for number in range(len(payloads)))
+        first = [mine[0]]
+        for number, want in enumerate(wants):
+            others = Cat(mine[0], *driven[:number], *driven[number + 1:]).any()
+            first.append(want & ~others & (mine[number + 1] | ~Cat(wants[:number]).any()))
         sent = self.packet(reduce(or_, [payload & chosen[number].replicate(len(payload)) for number, payload in enumerate(payloads)]))
         m.d.comb += [
-            chosen.eq(Mux(waiting, offered, first)), moves.eq(Cat(goes).any()),
+            chosen.eq(Mux(waiting, offered, Cat(first))), moves.eq(Cat(goes).any()),
             self.o.valid.eq(chosen.any()), self.o.payload.kind.eq(Kind.SPIKES), self.o.payload.due.eq(sent.due),
             self.o.payload.payload.eq(sent.spikes), self.o.payload.target.eq(sent.target),
         ]
