@@ -5,7 +5,7 @@ from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.component import Component
-from spikeloom.hdl.layouts import StructView, flit_layout
+from spikeloom.hdl.layouts import StructView, flit_layout, struct_signal
 from spikeloom.hdl.queue import Queue
 from spikeloom.params import ArrayParams
 
@@ -83,18 +83,27 @@ class Router(Component):
         heads: dict[str, StructView] = {}
         busy: list[Value] = [Const(0, 1), Const(0, 1)]
         for source in self.ports:
-            # A flit's ways are found as it comes in, and wait with it.
+            # A flit's ways are found as it comes in, and wait in a queue. The flit itself stays where it was put, in one of two places, so
+            # that whether the one before it leaves, which is known late, is nothing to it.
             i = getattr(self, f"i_{source}")
             ways = self._ways(i.payload.target, source)
             needed = Signal(len(ways), name=f"needed_{source}")
-            m.submodules[f"queue_{source}"] = queue = Queue(data.StructLayout({"flit": flit_layout(self.params), "ways": len(ways)}))
-            m.d.comb += [queue.i.payload.flit.eq(i.payload), queue.i.payload.ways.eq(Cat(ways.values())), queue.i.valid.eq(i.valid),
-                         i.ready.eq(queue.i.ready), needed.eq(queue.o.payload.ways)]
-            heads[source] = queue.o.payload.flit
+            m.submodules[f"queue_{source}"] = queue = Queue(data.StructLayout({"ways": len(ways), "due": 1, "place": 1}))
+            place = Signal(name=f"place_{source}")
+            places = [struct_signal(flit_layout(self.params), name=f"flit_{source}_{number}", reset_less=True) for number in range(2)]
+            head = struct_signal(flit_layout(self.params), name=f"head_{source}")
+            m.d.comb += [queue.i.payload.ways.eq(Cat(ways.values())), queue.i.payload.due.eq(i.payload.due), queue.i.payload.place.eq(place),
+                         queue.i.valid.eq(i.valid), i.ready.eq(queue.i.ready), needed.eq(queue.o.payload.ways),
+                         head.eq(Mux(queue.o.payload.place, places[1], places[0]))]
+            m.d.sync += place.eq(place ^ (i.valid & i.ready))
+            for number, flit in enumerate(places):
+                with m.If(queue.i.ready & (place == number)):
+                    m.d.sync += flit.eq(i.payload)
+            heads[source] = head
             for turn in range(2):
                 count = Signal(range(queue.depth + 1), name=f"count_{source}_{turn}")
                 comes = queue.i.valid & (i.payload.due == turn)
-                m.d.sync += count.eq(count + (comes & queue.i.ready) - (queue.o.valid & queue.o.ready & (heads[source].due == turn)))
+                m.d.sync += count.eq(count + (comes & queue.i.ready) - (queue.o.valid & queue.o.ready & (queue.o.payload.due == turn)))
                 busy[turn] |= (count != 0) | comes
             sent = Signal(len(ways), name=f"sent_{source}")
             taken = Signal(len(ways), name=f"taken_{source}")
