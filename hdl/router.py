@@ -1,12 +1,13 @@
 """A router of the mesh: single-flit packets, X before Y, multicast to a rectangle of cores."""
 
+from typing import cast
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.component import Component
 from spikeloom.hdl.layouts import StructView, flit_layout, struct_signal
-from spikeloom.hdl.queue import Queue
 from spikeloom.params import ArrayParams
 
 #: Ports: the four neighbours and the core itself. Rows count southward, columns eastward.
@@ -83,40 +84,48 @@ class Router(Component):
         heads: dict[str, StructView] = {}
         busy: list[Value] = [Const(0, 1), Const(0, 1)]
         for source in self.ports:
-            # A flit's ways are found as it comes in, and wait in a queue. The flit itself stays where it was put, in one of two places, so
-            # that whether the one before it leaves, which is known late, is nothing to it.
             i = getattr(self, f"i_{source}")
             ways = self._ways(i.payload.target, source)
-            needed = Signal(len(ways), name=f"needed_{source}")
-            m.submodules[f"queue_{source}"] = queue = Queue(data.StructLayout({"ways": len(ways), "due": 1, "place": 1}))
-            place = Signal(name=f"place_{source}")
-            places = [struct_signal(flit_layout(self.params), name=f"flit_{source}_{number}", reset_less=True) for number in range(2)]
-            head = struct_signal(flit_layout(self.params), name=f"head_{source}")
-            m.d.comb += [queue.i.payload.ways.eq(Cat(ways.values())), queue.i.payload.due.eq(i.payload.due), queue.i.payload.place.eq(place),
-                         queue.i.valid.eq(i.valid), i.ready.eq(queue.i.ready), needed.eq(queue.o.payload.ways),
-                         head.eq(Mux(queue.o.payload.place, places[1], places[0]))]
-            m.d.sync += place.eq(place ^ (i.valid & i.ready))
-            for number, flit in enumerate(places):
-                with m.If(queue.i.ready & (place == number)):
-                    m.d.sync += flit.eq(i.payload)
-            heads[source] = head
+            left, taken = Signal(len(ways), name=f"left_{source}"), Signal(len(ways), name=f"taken_{source}")
+            due, heads[source] = self._queue(m, source, Cat(ways.values()), left, taken)
             for turn in range(2):
-                count = Signal(range(queue.depth + 1), name=f"count_{source}_{turn}")
-                comes = queue.i.valid & (i.payload.due == turn)
-                m.d.sync += count.eq(count + (comes & queue.i.ready) - (queue.o.valid & queue.o.ready & (queue.o.payload.due == turn)))
-                busy[turn] |= (count != 0) | comes
-            sent = Signal(len(ways), name=f"sent_{source}")
-            taken = Signal(len(ways), name=f"taken_{source}")
-            done = (needed & ~(sent | taken)) == 0
-            m.d.comb += queue.o.ready.eq(done)
-            with m.If(queue.o.valid):
-                m.d.sync += sent.eq(Mux(done, 0, sent | taken))
+                busy[turn] |= due[turn] | (i.valid & (i.payload.due == turn))
             for number, name in enumerate(ways):
-                requests[name].append((source, queue.o.valid & needed[number] & ~sent[number], taken[number]))
+                requests[name].append((source, left[number], taken[number]))
         for name, asking in requests.items():
             self._arbitrate(m, name, asking, heads)
         m.d.sync += self.busy.eq(Cat(busy))
         return m
+
+    def _queue(self, m: Module, source: str, ways: Value, left: Signal, taken: Signal) -> tuple[tuple[Value, Value], StructView]:
+        """Room for two flits that come from ``source``. Of the first in line it shows the ways that are ``left``, none if there is no
+        flit, of which some are ``taken``. Returns whether there are flits that are due in a tick of either turn, and the first one.
+
+        A flit's ways are found as it comes in. The flit itself stays where it is put, in one of two places, so that whether the one before
+        it leaves, which is known late, is nothing to it.
+        """
+        i = getattr(self, f"i_{source}")
+        room, there = Signal(init=1, name=f"room_{source}"), Signal(name=f"there_{source}")
+        waits = data.StructLayout({"ways": len(left), "due": 1})
+        spare = struct_signal(waits, name=f"spare_{source}", reset_less=True)
+        first_due, first, place = Signal(name=f"due_{source}"), Signal(name=f"first_{source}"), Signal(name=f"place_{source}")
+        places = [struct_signal(flit_layout(self.params), name=f"flit_{source}_{number}", reset_less=True) for number in range(2)]
+        head, done = struct_signal(flit_layout(self.params), name=f"head_{source}"), Signal(name=f"done_{source}")
+        m.d.comb += [i.ready.eq(room), done.eq((left & ~taken) == 0), head.eq(Mux(first, places[1], places[0]))]
+        m.d.sync += place.eq(place ^ (i.valid & room))
+        for number, flit in enumerate(places):
+            with m.If(room & (place == number)):
+                m.d.sync += flit.eq(i.payload)
+        with m.If(room):
+            m.d.sync += [spare.ways.eq(ways), spare.due.eq(i.payload.due)]
+        with m.If(done):
+            m.d.sync += [left.eq(Mux(room, Mux(i.valid, ways, 0), spare.ways)), first_due.eq(Mux(room, i.payload.due, spare.due)),
+                         first.eq(place ^ ~room), there.eq(i.valid | ~room), room.eq(1)]
+        with m.Else():
+            m.d.sync += left.eq(left & ~taken)
+            with m.If(i.valid):
+                m.d.sync += room.eq(0)
+        return cast("tuple[Value, Value]", tuple((there & (first_due == turn)) | (~room & (spare.due == turn)) for turn in range(2))), head
 
     def _arbitrate(self, m: Module, name: str, asking: list[tuple[str, Value, Value]],
                    heads: dict[str, StructView]) -> None:

@@ -211,8 +211,7 @@ class SpikeUnit(Component):
         # One of those that want to leave; what was offered stays.
         first = [mine[0]]
         for number, want in enumerate(wants):
-            others = Cat(mine[0], *driven[:number], *driven[number + 1:]).any()
-            first.append(want & ~others & (mine[number + 1] | ~Cat(wants[:number]).any()))
+            first.append(want & ~Cat(mine[0], *driven[number + 1:]).any() & (mine[number + 1] | ~Cat(wants[:number]).any()))
         sent = self.packet(reduce(or_, [payload & chosen[number].replicate(len(payload)) for number, payload in enumerate(payloads)]))
         m.d.comb += [
             chosen.eq(Mux(waiting, offered, Cat(first))), moves.eq(Cat(goes).any()),
