@@ -155,8 +155,8 @@ class NeuronUnit(Component):
         return m
 
     def _column(self, m: Module, column: int, store: NeuronMemory, valid: list[Value], row: StructView) -> tuple[Value, Value, Value]:
-        """The arithmetic of one column, stage by stage. Returns whether a current overflowed; and a cycle before the row is shown, whether it
-        spikes, and whether it is open."""
+        """The arithmetic of one column, stage by stage. Returns whether a current overflowed; and, a cycle before the row is shown,
+        whether it spikes, and whether it is open."""
         state, fraction = self.params.state_bits, self.params.gain_bits
         names = ("current", "second_current")[: self.params.currents]
 

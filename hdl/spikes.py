@@ -185,7 +185,7 @@ class SpikeUnit(Component):
 
         kept: list[tuple[Value, Value]] = [(~none, head.due)]
         chosen, offered, waiting = Signal(1 + len(names)), Signal(1 + len(names)), Signal()
-        # When the head goes on: there is none, or it is accepted. What is sent for it goes first, so that it need not ask for anything else.
+        # When the head goes on: there is none, or it is accepted. What is sent for it goes first, so that it asks for nothing else.
         goes: list[Value] = [none | (mine[0] & (~waiting | offered[0]) & self.o.ready)]
         payloads, driven, wants = [head.as_value()], list[Value](), list[Value]()
         apart = (head.spikes.mask & following.spikes.mask) == 0

@@ -205,7 +205,8 @@ class Sender:
         return any(row is not None and row.update <= update for row in rows)
 
     def _wants(self, cycle: int, head: Packet | None, kind: int) -> Iterator[int]:
-        """Which packets want to leave, the first of them first: the one that was made, or the one that it drives out; those that are kept."""
+        """Which packets want to leave, the first of them first: the one that was made, or the one that it drives out; then those
+        that are kept."""
         if kind == 0:
             yield 0
         elif kind > 0 and head is not None:

@@ -58,8 +58,8 @@ def memories(params: ArrayParams) -> list[tuple[int, int, bool]]:
         found.append((params.block + params.block_bits, depth, depth > 128))
     for memory in (*state_memories(params), Memory.NEURON_CLASS, Memory.THRESHOLD, Memory.BIAS, Memory.RESET):
         found += [(specs[memory].entry.bits, params.neuron_rows, params.neuron_rows > 128)] * params.neurons_per_cycle
-    for memory in (Memory.FANOUT, Memory.DESTINATIONS):
-        found.append((specs[memory].entry.bits, specs[memory].span, specs[memory].span > 256))
+    for memory, more in ((Memory.FANOUT, 0), (Memory.DESTINATIONS, 2)):  # what the spike unit keeps beside an entry
+        found.append((specs[memory].entry.bits + more, specs[memory].span, specs[memory].span > 256))
     if params.lists:
         found.append((params.lanes * params.accumulator_bits, 2 * params.folds, False))
         for memory in (Memory.AXONS, Memory.ENTRIES):
