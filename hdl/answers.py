@@ -60,19 +60,19 @@ class Answers(Component):
             with m.If(pending[fault]):
                 m.d.comb += first.eq(fault)
         says, said = Signal(), Signal.like(self.own.payload, name="said", reset_less=True)
-        reports, fault, command = Signal(), Signal(range(len(Fault)), reset_less=True), Signal(4, reset_less=True)
-        reported = ~reports | (queue.i.ready & ~says & ~self.flits.valid)
+        reports, reported, command = Signal(), Signal(range(len(Fault)), reset_less=True), Signal(4, reset_less=True)
+        free = ~reports | (queue.i.ready & ~says & ~self.flits.valid)
         m.d.comb += [
             spikes.opcode.eq(Response.SPIKES), spikes.tick.eq(self.tick), spikes.block.eq(sent.block), spikes.mask.eq(sent.mask),
             entry.opcode.eq(Response.DATA), entry.data.eq(flit.payload),
-            error.opcode.eq(Response.ERROR), error.fault.eq(fault), error.command.eq(command),
+            error.opcode.eq(Response.ERROR), error.fault.eq(reported), error.command.eq(command),
         ]
         with m.If(queue.i.ready):
             m.d.sync += [says.eq(self.own.valid), said.eq(self.own.payload)]
-        with m.If(reported):
-            m.d.sync += [reports.eq(pending.any()), fault.eq(first), command.eq(later(m, self.opcode, 1, "opcode"))]
+        with m.If(free):
+            m.d.sync += [reports.eq(pending.any()), reported.eq(first), command.eq(later(m, self.opcode, 1, "opcode"))]
         behind = Cat(bit & pending[:number].any() for number, bit in enumerate(pending))
-        m.d.sync += [pending.eq(Mux(reported, behind, pending) | self.raised),
+        m.d.sync += [pending.eq(Mux(free, behind, pending) | self.raised),
                      self.settled.eq(~((pending | self.raised).any() | reports))]
 
         is_spikes = flit.kind == Kind.SPIKES

@@ -1,6 +1,7 @@
 """The host port: obeys the command stream, drives the ticks, and answers."""
 
 import enum
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -32,10 +33,10 @@ class State(enum.IntEnum):
 class HostPort(Component):
     """The two 64-bit streams of :mod:`spikeloom.packets`, up to one word a cycle each, in front of the mesh.
 
-    Words come decoded (:class:`spikeloom.hdl.words.Words`) and are done in order. What they wait for is asked last: the array's answer
-    comes late, and so there are two levels of logic behind it and behind every register here. SPIKES and the data of a WRITE go into the mesh at
+    Words come decoded (:class:`spikeloom.hdl.words.Words`) and are done in order. SPIKES and the data of a WRITE go into the mesh at
     once; all other commands and the end of a packet wait until the array is quiet. Then a MARK that is due goes out first. While a TICK
-    waits, some SPIKES behind it go ahead.
+    waits, some SPIKES behind it go ahead. Whatever else a decision asks for is a flag kept beside the state, for the array's answer, two
+    levels of logic with what hangs on it, comes late.
 
     Members
     -------
@@ -102,7 +103,8 @@ class HostPort(Component):
         self._flit(m)
         self._say(m)
         self._faults(m)
-        m.d.comb += self.busy.eq(~(self.state[State.PARSE] & words.idle & self.idle & ~self.began & answers.idle) | self.i.valid | self.mark_due)
+        m.d.comb += self.busy.eq(~(self.state[State.PARSE] & words.idle & self.idle & ~self.began & answers.idle) | self.i.valid
+                                 | self.mark_due)
         return m
 
     def _obey(self, m: Module) -> None:

@@ -16,10 +16,12 @@ def decoded_layout(params: ArrayParams) -> data.StructLayout:
 
     ``data``: without its opcode. ``opcode``: of the command to which it belongs. ``kind``, ``target``: of its flit. ``faults``: to raise
     once it is taken. One of four: ``passes``, it is taken at once; ``sends``, it is once the mesh has its flit; ``tick``; ``waits``, for a
-    quiet array, and then one of the five behind it is to be done. ``at_once``: it passes or is a TICK. ``early``: SPIKES that may go ahead of
-    their tick. ``done``: once the array is quiet, no answers are left to say before it is taken. ``one``, ``two``: so many are to be done.
+    quiet array, and then one of the five behind it is to be done. ``at_once``: it passes or is a TICK. ``early``: SPIKES that may go
+    ahead of their tick. ``done``: a RESET, or a READ of nothing: once the array is quiet, there is nothing to say first. ``one``, ``two``:
+    so many are to be done.
     """
-    flags = ("last", "passes", "sends", "tick", "waits", "address", "read", "fill", "reset", "echo", "at_once", "early", "done", "one", "two")
+    flags = ("last", "passes", "sends", "tick", "waits", "address", "read", "fill", "reset", "echo", "at_once", "early", "done", "one",
+             "two")
     return data.StructLayout({"data": WORD_BITS - 4, "opcode": 4, "kind": Kind, "target": flit_layout(params)["target"].shape,
                               "faults": len(Fault)} | dict.fromkeys(flags, 1))
 
@@ -28,15 +30,16 @@ def seen(params: ArrayParams, word: Value) -> dict[str, Value]:
     """What the bits of a word say by themselves, in flags: each is at most two levels of logic behind the port.
 
     Which command it is; whether its rectangle is one of columns and of rows of the mesh, and its first core a core (``alone``); whether a
-    core has its block, and the block its axons; whether three ticks or entries are to be done, or more; and whether a step may be so long.
+    core has its block, and the block its axons; whether four ticks or entries or more are to be done (``far``: 16 entries), of ticks by
+    the lower and the upper bits; and whether a step may be so long.
     """
     spikes, tick, access = (struct(COMMANDS[kind])(word) for kind in (Command.SPIKES, Command.TICK, Command.WRITE))
     return {f"is_{kind.name.lower()}": access.opcode == kind for kind in Command} | {
         "columns": (access.x0 <= access.x1) & (access.x1 < params.columns), "rows": (access.y0 <= access.y1) & (access.y1 < params.rows),
         "alone": (access.x0 < params.columns) & (access.y0 < params.rows),
         "block": spikes.block < params.axon_blocks, "axons": spikes.mask[params.block:] == 0,
-        "many_ticks": tick.count[2:17] != 0, "most_ticks": tick.count[17:] != 0, "many_entries": access.count[2:] != 0, "far": access.count[4:] != 0,
-        "period": tick.period < params.phases}
+        "many_ticks": tick.count[2:17] != 0, "most_ticks": tick.count[17:] != 0,
+        "many_entries": access.count[2:] != 0, "far": access.count[4:] != 0, "period": tick.period < params.phases}
 
 
 class Words(Component):
@@ -81,7 +84,7 @@ class Words(Component):
         target = struct_signal(flit_layout(self.params), name="written", reset_less=True).target
         inside, known = saw.columns & saw.rows, saw.block & saw.axons
         ticks, entries = Cat(command.count[:2], saw.many_ticks | saw.most_ticks), Cat(write.count[:2], saw.many_entries)
-        far = Signal()  # so many are left that no word that may come now is the last but one
+        far = Signal()  # of ``left``, whether upper bits are set, a cycle late: it may be too large to be 2
         m.d.sync += far.eq(Mux(taken & ~writing, saw.far, left[4:] != 0))
         with m.If(taken & writing):
             m.d.sync += [left.eq(left - 1), one_left.eq((left[:4] == 2) & ~far), writing.eq(~(last | one_left))]
@@ -117,5 +120,6 @@ class Words(Component):
             m.d.comb += [word.kind.eq(Kind.DATA), word.target.eq(written)]
         with m.Else():
             m.d.comb += [word.target.x0.eq(command.x0), word.target.y0.eq(command.y0),
-                         word.target.x1.eq(Mux(saw.is_read, command.x0, command.x1)), word.target.y1.eq(Mux(saw.is_read, command.y0, command.y1)),
+                         word.target.x1.eq(Mux(saw.is_read, command.x0, command.x1)),
+                         word.target.y1.eq(Mux(saw.is_read, command.y0, command.y1)),
                          word.kind.eq(Mux(saw.is_spikes, Kind.SPIKES, Kind.ADDRESS))]
