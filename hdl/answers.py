@@ -1,6 +1,6 @@
 """The way out of the host port: what the mesh sends, what the host port says, and faults, as words for the host."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -15,7 +15,8 @@ class Answers(Component):
     """The way to the host: words of the host port's own, flits from the mesh, and a word for every fault.
 
     The host port speaks when the mesh has nothing on its way, and before anything else then, so that all words keep the order in which
-    they came. A word of its own waits a cycle in a register, for that it speaks is known late.
+    they came. A word of its own waits a cycle in a register, for that it speaks is known late; and so does a fault, to
+    be the first of those that are raised.
 
     Members
     -------
@@ -54,28 +55,34 @@ class Answers(Component):
         sent = spikes_layout(self.params)(flit.payload[: spikes_layout(self.params).size])
         spikes, entry, error = (
             struct_signal(struct(RESPONSES[kind])) for kind in (Response.SPIKES, Response.DATA, Response.ERROR))
-        pending = Signal(len(Fault))
-        first = Signal(range(len(Fault)))
+        pending, first = Signal(len(Fault)), Signal(range(len(Fault)))
         for fault in reversed(Fault):
             with m.If(pending[fault]):
                 m.d.comb += first.eq(fault)
+        says, said = Signal(), Signal.like(self.own.payload, name="said", reset_less=True)
+        reports, reported, command = Signal(), Signal(range(len(Fault)), reset_less=True), Signal(4, reset_less=True)
+        free = ~reports | (queue.i.ready & ~says & ~self.flits.valid)
         m.d.comb += [
             spikes.opcode.eq(Response.SPIKES), spikes.tick.eq(self.tick), spikes.block.eq(sent.block), spikes.mask.eq(sent.mask),
             entry.opcode.eq(Response.DATA), entry.data.eq(flit.payload),
-            error.opcode.eq(Response.ERROR), error.fault.eq(first), error.command.eq(later(m, self.opcode, 1, "opcode")),
+            error.opcode.eq(Response.ERROR), error.fault.eq(reported), error.command.eq(command),
         ]
-        answered = Signal(len(Fault))
-        says, said = Signal(), Signal.like(self.own.payload, name="said", reset_less=True)
         with m.If(queue.i.ready):
             m.d.sync += [says.eq(self.own.valid), said.eq(self.own.payload)]
-        m.d.comb += [self.flits.ready.eq(queue.i.ready & ~says), self.own.ready.eq(queue.i.ready), self.idle.eq(~(says | queue.o.valid))]
+        with m.If(free):
+            m.d.sync += [reports.eq(pending.any()), reported.eq(first), command.eq(later(m, self.opcode, 1, "opcode"))]
+        behind = Cat(bit & pending[:number].any() for number, bit in enumerate(pending))
+        m.d.sync += [pending.eq(Mux(free, behind, pending) | self.raised),
+                     self.settled.eq(~((pending | self.raised).any() | reports))]
+
+        is_spikes = flit.kind == Kind.SPIKES
+        m.d.comb += [self.flits.ready.eq(queue.i.ready & ~says), self.own.ready.eq(queue.i.ready), self.idle.eq(~(says | queue.o.valid)),
+                     queue.i.valid.eq(says | self.flits.valid | reports),
+                     self.gave_spikes.eq(self.flits.valid & self.flits.ready & is_spikes)]
         with m.If(says):
-            m.d.comb += [queue.i.valid.eq(1), queue.i.payload.eq(said)]
+            m.d.comb += queue.i.payload.eq(said)
         with m.Elif(self.flits.valid):
-            is_spikes = flit.kind == Kind.SPIKES
-            m.d.comb += [queue.i.valid.eq(1), self.gave_spikes.eq(is_spikes & queue.i.ready),
-                         queue.i.payload.data.eq(Mux(is_spikes, spikes.as_value(), entry.as_value()))]
-        with m.Elif(pending != 0):
-            m.d.comb += [queue.i.valid.eq(1), queue.i.payload.data.eq(error), answered.eq(Mux(queue.i.ready, 1 << first, 0))]
-        m.d.sync += [pending.eq((pending & ~answered) | self.raised), self.settled.eq((pending | self.raised) == 0)]
+            m.d.comb += queue.i.payload.data.eq(Mux(is_spikes, spikes.as_value(), entry.as_value()))
+        with m.Else():
+            m.d.comb += queue.i.payload.data.eq(error)
         return m

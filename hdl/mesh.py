@@ -24,8 +24,9 @@ class Mesh(Component):
     tick, clear : in, 1 bit. As for a core.
     info : :func:`tick_layout`, in. About the tick that ends, at the time of ``tick``.
     overlap : in, 1 bit. Of ``idle`` and ``resting``, leave out what is not due in the running tick.
-    idle : out, 1 bit. Nothing is under way anywhere, nor did anything come in a cycle ago.
-    resting : out, 1 bit. No core has anything to do; packets may still be on their way.
+    idle : out, 1 bit. Nothing is under way anywhere, nor did anything come in a cycle ago. What ``tick`` or ``clear`` began a cycle ago is
+        seen later.
+    resting : out, 1 bit. No core has anything to do; packets may still be on their way. Likewise.
     reads : out. Synapse words read a cycle ago, over all cores.
     faults : out, 3 bits. As for a core, of any core, a cycle ago.
     """
@@ -86,7 +87,7 @@ class Mesh(Component):
         m.d.comb += [
             busy.eq(reduce(or_, [router.busy for router in routers.values()])),
             self.resting.eq(Mux(self.overlap, Cat(core.settled for core in cores).all(), Cat(core.idle for core in cores).all())),
-            self.idle.eq(self.resting & ~Mux(self.overlap, busy.bit_select(info.turn, 1), busy.any()) & ~(tick | clear)),
+            self.idle.eq(self.resting & ~Mux(self.overlap, busy.bit_select(info.turn, 1), busy.any())),
         ]
         m.d.sync += [
             self.reads.eq(sum(core.reads for core in cores)),

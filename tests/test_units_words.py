@@ -53,6 +53,8 @@ def decoded(words: list[tuple[int, int]]) -> list[dict[str, Any]]:
             left, target = 0 if last else fields["count"], whole
         elif code == Command.READ:
             does, faults = ("read", set()) if alone else ("fill", {Fault.TARGET})
+        elif code == Command.TICK and (not fields["count"] or fields["period"] >= PARAMS.phases):
+            faults = {Fault.COUNT}
         elif code in (Command.TICK, Command.RESET, Command.ECHO):
             does = Command(code).name.lower()
         elif code != Command.NOP:
@@ -93,6 +95,7 @@ def test_each_word_is_decoded_by_the_contract(pause: float) -> None:
         assert {"opcode": word.opcode, "does": "".join(does), "faults": faults, "kind": kind, "last": word.last} == wanted, hex(value)
         assert word.waits == (does[0] in ("address", "read", "fill", "reset", "echo"))
         assert word.early == (kind == Kind.SPIKES and not word.last)
+        assert word.at_once == (does[0] in ("passes", "tick"))
         met[f"{does[0]} {sorted(faults)} {kind}"] += 1
     assert len(met) >= 14, met
     if not pause:
