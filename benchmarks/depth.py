@@ -47,7 +47,7 @@ UNCERTAINTY = 0.1
 #: Pins that control a primitive.
 CONTROL = re.compile(r"CE.*|R|S|CLR|PRE|RST.*|WE.*|EN.*|REGCE.*")
 #: ABC's way from logic to LUTs. Yosys's own asks for a price that grows with a LUT's inputs, and so pays for small ones with levels.
-MAP = "if,-K,6,-p,-C,16,-F,0,-A,0"
+MAP = "if,-K,6,-p,-t,-C,16,-F,0,-A,0"
 MAPPING = f"+strash;&get,-n;&fraig,-x;&put;scorr;dc2;strash;dch,-f;{MAP};speedup;{MAP};speedup;{MAP}"
 #: Registers are marked before flattening, so that a net keeps the name of its register among those of all ports that it passes. Those
 #: whose nets say ``keep``, copies for some loads each, say so themselves: Yosys heeds it at cells only, and would join them.
