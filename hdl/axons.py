@@ -58,17 +58,18 @@ class DelaySlots(Component):
         fulls = Array([Signal(name=f"full_{slot}") for slot in range(slots)])  # so that no comparison lies before an enable
 
         slot = Signal(range(slots))
-        full = fulls[slot]
         m.d.comb += [
             following.eq(now + 1), slot.eq(now + self.tick + self.i.payload.delay),
             self.i.ready.eq(1),
             write.addr.eq(Cat(counts[slot][: bits_for(depth)], slot)),  # type: ignore[index]  # the stubs forget slices
-            write.en.eq(self.i.valid & ~full),
-            self.overflow.eq(self.i.valid & full),
+            write.en.eq(self.i.valid & ~fulls[slot]),
+            self.overflow.eq(self.i.valid & fulls[slot]),
         ]
         keep(m, self.params, write.data, self.i.payload)
-        with m.If(write.en):
-            m.d.sync += [counts[slot].eq(counts[slot] + 1), fulls[slot].eq(counts[slot] == self.params.delay_depth - 1)]
+        # Which slot it is is an enable of each slot's, and not in their data.
+        for number, (count, full) in enumerate(zip(counts, fulls, strict=True)):
+            with m.If(self.i.valid & (slot == number)):
+                m.d.sync += [count.eq(count + ~full), full.eq(full | (count == self.params.delay_depth - 1))]
 
         # Packets are read from one slot after another, up to the next tick's, and wait in a ready queue with the turn of the tick in
         # which they are due. `held` are in it or on their way to it.
@@ -100,10 +101,12 @@ class DelaySlots(Component):
         with m.Elif((source == now) & (counts[source] == head)):
             m.d.sync += [source.eq(following), head.eq(0)]
         with m.If(self.tick):
-            m.d.sync += [now.eq(following), counts[now].eq(0), fulls[now].eq(0)]
+            m.d.sync += now.eq(following)
+        for number, (count, full) in enumerate(zip(counts, fulls, strict=True)):
+            with m.If(self.clear | (self.tick & (now == number))):
+                m.d.sync += [count.eq(0), full.eq(0)]
         with m.If(self.clear):
-            m.d.sync += [source.eq(Mux(self.tick, following, now)), head.eq(0), held.eq(0), reading.eq(0),
-                         *(count.eq(0) for count in (*counts, *fulls))]
+            m.d.sync += [source.eq(Mux(self.tick, following, now)), head.eq(0), held.eq(0), reading.eq(0)]
         return m
 
 
@@ -179,6 +182,7 @@ class AxonUnit(Component):
                 expander.i.valid.eq(self.i.valid & ready), expander.chosen.eq(~self.i.valid),
                 expander.kept.mask.eq(kept.mask[bank::banks]), expander.kept.block.eq(kept.block),
                 expander.comes.eq(hit[bank] & ready & ~self.i.valid), expander.several.eq(several[bank]),
+                expander.comes_several.eq(several[bank] & ready & ~self.i.valid),
                 expander.begins.eq(first_hit[bank] & self.tick & ~self.i.valid),
                 expander.begins_several.eq(first_several[bank] & self.tick & ~self.i.valid),
             ]

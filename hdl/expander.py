@@ -20,12 +20,14 @@ def several(mask: Value) -> Value:
 
 def few(mask: Value, enable: Value) -> Value:
     """No more than two bits are set, or it is not enabled: of eight bits in two levels, for three bits are a sum of two."""
-    one, two, three = (Const(0, 1),) * 3  # at least so many of the bits so far
+    one: Value = Const(0, 1)  # at least so many of the bits so far
+    two: Value = Const(0, 1)
+    three: Value = Const(0, 1)
     whole = len(mask) // 3 * 3
     for i in range(0, whole, 3):
         a, b, c = mask[i], mask[i + 1], mask[i + 2]
         low, high = enable & (a ^ b ^ c), enable & ((a & b) | (a & c) | (b & c))
-        one, two, three = one | low | high, two | high | (one & (low | high)), three | (high & low) | (two & (low | high)) | (one & high)
+        one, two, three = one | low | high, two | high | (one & low), three | (high & (low | one)) | (two & (low | high))
     for bit in mask[whole:]:  # two at most, which need no enable
         one, two, three = one | bit, two | (one & bit), three | (two & bit)
     return ~three
@@ -43,7 +45,8 @@ class BankExpander(Component):
     i : stream of (mask: block / banks bits, block), in. A mask of 0 is nothing.
     kept : in, (mask, block). Instead of ``i``,
     chosen : in, 1 bit. where this is set.
-    comes, several : in, 1 bit. The kept packet comes, where ``i`` has room; more than one bit of it is set, too.
+    several : in, 1 bit. More than one bit of the kept packet is set.
+    comes, comes_several : in, 1 bit. It comes, where ``i`` has room, and has a bit that is set; or more than one.
     begins, begins_several : in, 1 bit. The same of the first packet of a tick, while no axon waits.
     o : stream of axon numbers within the bank, out.
     idle : out, 1 bit. Nothing is at ``i``, and unless a kept packet comes: in the cycle after the next no axon waits: one that is left
@@ -55,6 +58,7 @@ class BankExpander(Component):
     chosen: Signal
     comes: Signal
     several: Signal
+    comes_several: Signal
     begins: Signal
     begins_several: Signal
     o: stream.Interface
@@ -66,21 +70,20 @@ class BankExpander(Component):
         self.layout = data.StructLayout({"mask": self.width, "block": params.block_bits})
         self.queued = data.StructLayout(self.layout.members | {"several": 1})
         super().__init__({"i": In(stream.Signature(self.layout)), "kept": In(self.layout), "chosen": In(1), "comes": In(1),
-                          "several": In(1), "begins": In(1), "begins_several": In(1),
+                          "several": In(1), "comes_several": In(1), "begins": In(1), "begins_several": In(1),
                           "o": Out(stream.Signature(bits_for(params.bank_axons))), "idle": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.queue = queue = LateQueue(self.queued, 16)
         # `there`: an axon is, or else the mask is anything. `more`: behind it there is another one, if a bit says so: one for packets
-        # out of the queue and kept ones, one for those of `i`, and one for the first of a tick.
+        # out of the queue, one for those of `i`, and one for kept ones.
         mask, block = Signal(self.width, reset_less=True), Signal(self.params.block_bits, reset_less=True)
         there, more = Signal(reset_less=True), Signal(3)
         first = Signal(range(max(2, self.width)))
         for i in reversed(range(self.width)):
             with m.If(mask[i]):
                 m.d.comb += first.eq(i)
-        self_comes, i_several = self.i.valid & self.i.payload.mask.any(), self.i.valid & several(self.i.payload.mask)
         take, waits, comes, last = Signal(), Signal(), Signal(), Signal()
         packet, coming, queued = struct_signal(self.layout), struct_signal(self.layout), queue.o.payload
         ready = self.o.ready | ~there
@@ -88,7 +91,7 @@ class BankExpander(Component):
             self.o.valid.eq(there), self.o.payload.eq(Cat(first, block) if self.width > 1 else block),
             take.eq(~more.any() & ready), last.eq(few(mask, more.any())),
             # A packet passes by an empty queue. In the cycle of a tick, every queue is.
-            waits.eq(queue.o.valid | ~take), comes.eq(self_comes | self.comes),
+            waits.eq(queue.o.valid | ~take), comes.eq((self.i.valid & self.i.payload.mask.any()) | self.comes),
             coming.eq(Mux(self.chosen, self.kept, self.i.payload)),
             *(queue.i.payload[name].eq(coming[name]) for name in self.layout.members),
             queue.i.payload.several.eq(Mux(self.chosen, self.several, several(self.i.payload.mask))),
@@ -103,8 +106,8 @@ class BankExpander(Component):
             with m.If(more.any() & self.o.ready & ~mask[:i].any()):
                 m.d.sync += mask[i].eq(0)
         with m.If(ready & last):
-            m.d.sync += more.eq(Cat((queue.o.valid & take & queued.several) | (~waits & self.several & self.comes),
-                                    ~waits & i_several, self.begins_several))
+            m.d.sync += more.eq(Cat(queue.o.valid & take & queued.several, ~waits & self.i.valid & several(self.i.payload.mask),
+                                    (~waits & self.comes_several) | self.begins_several))
         with m.If(ResetSignal()):
             m.d.sync += there.eq(0)
         with m.If((queue.o.valid | self.begins) & ~ResetSignal()):  # the queue's waits for room here
