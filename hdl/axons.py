@@ -121,7 +121,7 @@ class AxonUnit(Component):
     i, i_ahead : streams of :func:`axons_layout`, in. Due in the running tick; from the host, for the next one.
     i_later : stream of :func:`delayed_layout`, in. Of the three one is valid at most.
     o_0 … : stream of axon numbers for each bank, out.
-    tick, clear : in, 1 bit. Begin the next tick; forget delayed packets.
+    tick, clear : in, 1 bit. Begin the next tick, when no axon waits any more; forget delayed packets. Both only after ``idle``.
     idle : out, 1 bit. In the cycle after the next nothing is left to do in the running tick.
     overflow : out, 1 bit. A delayed packet was lost.
     """

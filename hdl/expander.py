@@ -49,7 +49,7 @@ class BankExpander(Component):
     comes, comes_several : in, 1 bit. It comes, where ``i`` has room, and has a bit that is set; or more than one.
     begins, begins_several : in, 1 bit. The same of the first packet of a tick, while no axon waits.
     o : stream of axon numbers within the bank, out.
-    idle : out, 1 bit. Nothing is at ``i``, and unless a kept packet comes: in the cycle after the next no axon waits: one that is left
+    idle : out, 1 bit. Nothing is at ``i``, and unless a kept packet comes, no axon waits in the cycle after the next: one that is left
         leaves in the next, for nothing stops the last two.
     """
 
