@@ -1,17 +1,17 @@
 """The axon unit: takes spike packets, holds back delayed ones, and hands each bank its axons one by one."""
 
-from typing import cast
-
-from amaranth.hdl import Array, Cat, Module, Mux, ResetInserter, Signal
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.fields import bits_for
-from spikeloom.hdl.ahead import Ahead
+from spikeloom.hdl.ahead import Ahead, KeptRegister, keep, kept_layout
 from spikeloom.hdl.component import SHALLOW, Component, ram
 from spikeloom.hdl.entrance import axons_layout, delayed_layout
+from spikeloom.hdl.expander import BankExpander
+from spikeloom.hdl.late import LateQueue
 from spikeloom.hdl.layouts import StructView, struct_signal
-from spikeloom.hdl.queue import Queue, Register
+from spikeloom.hdl.queue import Queue
 from spikeloom.params import ArrayParams
 
 
@@ -30,6 +30,7 @@ class DelaySlots(Component):
     tick, clear : in, 1 bit. Begin the next tick; forget all packets. Both only while ``idle``.
     idle : out, 1 bit. In the next cycle nothing is due.
     overflow : out, 1 bit. A packet was lost because its slot was full.
+    kept : out. The packet that is next, with what it has for which banks.
     """
 
     i: stream.Interface
@@ -38,17 +39,18 @@ class DelaySlots(Component):
     clear: Signal
     idle: Signal
     overflow: Signal
+    kept: StructView
 
     def __init__(self, params: ArrayParams) -> None:
         self.params = params
         super().__init__({"i": In(stream.Signature(delayed_layout(params))), "o": Out(stream.Signature(axons_layout(params))),
-                          "tick": In(1), "clear": In(1), "idle": Out(1), "overflow": Out(1)})
+                          "tick": In(1), "clear": In(1), "idle": Out(1), "overflow": Out(1), "kept": Out(kept_layout(params))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         slots = self.params.delays
         depth = 1 << bits_for(self.params.delay_depth)
-        entry = axons_layout(self.params)
+        entry = kept_layout(self.params)  # the turn is known when it is read
         m.submodules.store = store = ram(entry, slots * depth, block=slots * depth > SHALLOW)
         write, read = store.write_port(), store.read_port()
         now, following = Signal(range(slots)), Signal(range(slots))
@@ -56,36 +58,39 @@ class DelaySlots(Component):
         fulls = Array([Signal(name=f"full_{slot}") for slot in range(slots)])  # so that no comparison lies before an enable
 
         slot = Signal(range(slots))
-        full = fulls[slot]
         m.d.comb += [
             following.eq(now + 1), slot.eq(now + self.tick + self.i.payload.delay),
             self.i.ready.eq(1),
             write.addr.eq(Cat(counts[slot][: bits_for(depth)], slot)),  # type: ignore[index]  # the stubs forget slices
-            write.data.mask.eq(self.i.payload.mask), write.data.block.eq(self.i.payload.block),
-            write.en.eq(self.i.valid & ~full),
-            self.overflow.eq(self.i.valid & full),
+            write.en.eq(self.i.valid & ~fulls[slot]),
+            self.overflow.eq(self.i.valid & fulls[slot]),
         ]
-        with m.If(write.en):
-            m.d.sync += [counts[slot].eq(counts[slot] + 1), fulls[slot].eq(counts[slot] == self.params.delay_depth - 1)]
+        keep(m, self.params, write.data, self.i.payload)
+        # Which slot it is is an enable of each slot's, and not in their data.
+        for number, (count, full) in enumerate(zip(counts, fulls, strict=True)):
+            with m.If(self.i.valid & (slot == number)):
+                m.d.sync += [count.eq(count + ~full), full.eq(full | (count == self.params.delay_depth - 1))]
 
         # Packets are read from one slot after another, up to the next tick's, and wait in a ready queue with the turn of the tick in
         # which they are due. `held` are in it or on their way to it.
-        prepared = data.StructLayout({"packet": entry, "turn": 1})
-        m.submodules.ready = queue = cast("Queue", ResetInserter(self.clear)(Queue(prepared, 4)))
-        m.submodules.register = register = cast("Register", ResetInserter(self.clear)(Register(prepared)))
+        m.submodules.ready = queue = LateQueue(entry, 4)
+        m.submodules.register = register = KeptRegister(self.params)
+        m.d.comb += [queue.clear.eq(self.clear), register.clear.eq(self.clear)]
         wiring.connect(m, queue.o, register.i)
         head, source = Signal(range(depth + 1)), Signal(range(slots))
         held, before, turn = Signal(range(5)), Signal(), Signal()
         fetch, reading, read_turn, due, leaves = Signal(), Signal(), Signal(), Signal(), Signal()
-        packet = register.o.payload.packet
+        packet = register.o.payload
         to_come = Cat(reading & (read_turn == turn), queue.o.valid & (queue.o.payload.turn == turn)).any()
         m.d.comb += [
-            turn.eq(before ^ self.tick), due.eq(register.o.valid & (register.o.payload.turn == turn)),
+            turn.eq(before ^ self.tick), due.eq(register.o.valid & (packet.turn == turn)),
             fetch.eq((counts[source] != head) & ~held[2] & ~self.clear),
             read.addr.eq(Cat(head[: bits_for(depth)], source)), read.en.eq(fetch),
-            queue.i.valid.eq(reading), queue.i.payload.packet.eq(read.data), queue.i.payload.turn.eq(read_turn),
+            queue.i.valid.eq(reading), queue.i.payload.turn.eq(read_turn),
+            *(queue.i.payload[name].eq(read.data[name]) for name in entry.members if name != "turn"),
+            self.kept.eq(packet),
             self.o.valid.eq(due & ~self.clear), self.o.payload.mask.eq(packet.mask), self.o.payload.block.eq(packet.block),
-            register.o.ready.eq(leaves), leaves.eq(self.o.valid & self.o.ready),
+            register.o.ready.eq(leaves), leaves.eq(due & self.o.ready),
             self.idle.eq(Mux(self.tick, self.clear | (counts[following] == 0),
                              ((source != now) | (counts[source] == head)) & ~(due | to_come))),
         ]
@@ -96,69 +101,12 @@ class DelaySlots(Component):
         with m.Elif((source == now) & (counts[source] == head)):
             m.d.sync += [source.eq(following), head.eq(0)]
         with m.If(self.tick):
-            m.d.sync += [now.eq(following), counts[now].eq(0), fulls[now].eq(0)]
+            m.d.sync += now.eq(following)
+        for number, (count, full) in enumerate(zip(counts, fulls, strict=True)):
+            with m.If(self.clear | (self.tick & (now == number))):
+                m.d.sync += [count.eq(0), full.eq(0)]
         with m.If(self.clear):
-            m.d.sync += [source.eq(Mux(self.tick, following, now)), head.eq(0), held.eq(0), reading.eq(0),
-                         *(count.eq(0) for count in (*counts, *fulls))]
-        return m
-
-
-class BankExpander(Component):
-    """Numbers the set bits of masks: one axon a cycle, without a gap between packets that wait. With nothing to do, the first axon of
-    a packet is there in the cycle after it.
-
-    Members
-    -------
-    i : stream of (mask: block / banks bits, block), in. No mask is 0.
-    o : stream of axon numbers within the bank, out.
-    idle : out, 1 bit. In the cycle after the next no axon waits: one that is left leaves in the next, for nothing stops the last two.
-    """
-
-    i: stream.Interface
-    o: stream.Interface
-    idle: Signal
-
-    def __init__(self, params: ArrayParams) -> None:
-        self.params = params
-        self.width = params.block // params.banks
-        self.layout = data.StructLayout({"mask": self.width, "block": params.block_bits})
-        self.queued = data.StructLayout(self.layout.members | {"single": 1})  # one bit of the mask is set
-        super().__init__({"i": In(stream.Signature(self.layout)),
-                          "o": Out(stream.Signature(bits_for(params.bank_axons))), "idle": Out(1)})
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        m.submodules.queue = queue = Queue(self.queued, 16)
-        mask = Signal(self.width)
-        block = Signal(self.params.block_bits)
-        rest, more = Signal(self.width), Signal(self.width)  # behind the first axon, and behind the second
-        take, there = Signal(), Signal()  # `there`: the mask is not 0
-        first = Signal(range(max(2, self.width)))
-        for i in reversed(range(self.width)):
-            with m.If(mask[i]):
-                m.d.comb += first.eq(i)
-        m.d.comb += [
-            rest.eq(Cat(mask[i] & mask[:i].any() for i in range(self.width))),
-            more.eq(Cat(rest[i] & rest[:i].any() for i in range(self.width))),
-            self.o.valid.eq(there),
-            self.o.payload.eq(Cat(first, block) if self.width > 1 else block),
-            # A packet passes by an empty queue.
-            take.eq(~there | (self.o.ready & ~rest.any())),
-            *(queue.i.payload[name].eq(self.i.payload[name]) for name in self.layout.members),
-            queue.i.payload.single.eq(~Cat(self.i.payload.mask[i] & self.i.payload.mask[:i].any() for i in range(self.width)).any()),
-            queue.i.valid.eq(self.i.valid & (queue.o.valid | ~take)),
-            self.i.ready.eq(queue.i.ready), queue.o.ready.eq(take),
-            self.idle.eq(~self.i.valid & Mux(queue.o.valid, there & self.o.ready & ~rest.any() & queue.only & queue.o.payload.single,
-                                             ~there | (self.o.ready & ~more.any()))),
-        ]
-        with m.If(self.o.valid & self.o.ready):
-            m.d.sync += mask.eq(rest)
-        with m.If(take):  # no packet's part is empty
-            m.d.sync += there.eq(queue.o.valid | self.i.valid)
-        with m.If(take & queue.o.valid):
-            m.d.sync += [mask.eq(queue.o.payload.mask), block.eq(queue.o.payload.block)]
-        with m.Elif(take & self.i.valid):
-            m.d.sync += [mask.eq(self.i.payload.mask), block.eq(self.i.payload.block)]
+            m.d.sync += [source.eq(Mux(self.tick, following, now)), head.eq(0), held.eq(0), reading.eq(0)]
         return m
 
 
@@ -173,7 +121,7 @@ class AxonUnit(Component):
     i, i_ahead : streams of :func:`axons_layout`, in. Due in the running tick; from the host, for the next one.
     i_later : stream of :func:`delayed_layout`, in. Of the three one is valid at most.
     o_0 … : stream of axon numbers for each bank, out.
-    tick, clear : in, 1 bit. Begin the next tick; forget delayed packets.
+    tick, clear : in, 1 bit. Begin the next tick, when no axon waits any more; forget delayed packets. Both only after ``idle``.
     idle : out, 1 bit. In the cycle after the next nothing is left to do in the running tick.
     overflow : out, 1 bit. A delayed packet was lost.
     """
@@ -200,28 +148,44 @@ class AxonUnit(Component):
         m.submodules.ahead = ahead = Ahead(self.params)
         wiring.connect(m, wiring.flipped(self.i_ahead), ahead.i)
         m.d.comb += ahead.tick.eq(self.tick)
-        sources = [self.i, ahead.o]
+        kept = struct_signal(axons_layout(self.params))
         if self.params.delays > 1:
             m.submodules.slots = slots = DelaySlots(self.params)
             wiring.connect(m, wiring.flipped(self.i_later), slots.i)
             m.d.comb += [slots.tick.eq(self.tick), slots.clear.eq(self.clear), self.overflow.eq(slots.overflow), slots_idle.eq(slots.idle)]
-            sources.append(slots.o)
 
-        # The first of the sources goes first. What is in the packets is found before it is known which one that is.
-        packet = struct_signal(axons_layout(self.params))
-        hits = Signal(banks)  # the banks of which the packet has axons
-        m.d.comb += packet.eq(sources[-1].payload)
-        for number, source in reversed(list(enumerate(sources))):
-            parts = Cat(source.payload.mask[bank::banks].any() for bank in range(banks))
-            m.d.comb += source.ready.eq(ready & ~Cat(other.valid for other in sources[:number]).any())
-            with m.If(source.valid):
-                m.d.comb += [packet.eq(source.payload), hits.eq(parts)]
+        # The first of the sources goes first. What the kept ones have for which bank was found before they were kept, and which of them
+        # it is in a running tick, and which in a tick's first cycle, when all banks have room.
+        hit, several, first_hit, first_several = (Signal(banks, name=name) for name in ("hit", "several", "first_hit", "first_several"))
+        mine = ahead.kept
+        m.d.comb += [self.i.ready.eq(ready), ahead.o.ready.eq(ready & ~self.i.valid)]
+        if self.params.delays > 1:
+            theirs = slots.kept
+            running = theirs.turn == ahead.turn
+            m.d.comb += [
+                slots.o.ready.eq(ready & ~self.i.valid & ~ahead.o.valid),
+                kept.eq(Mux(ahead.o.valid, ahead.o.payload.as_value(), slots.o.payload.as_value())),
+                hit.eq(Mux(ahead.now, mine.hit, Mux(running, theirs.hit, 0))),
+                several.eq(Mux(ahead.now, mine.several, Mux(running, theirs.several, 0))),
+                first_hit.eq(Mux(ahead.there, mine.hit, Mux(self.clear, 0, theirs.hit))),
+                first_several.eq(Mux(ahead.there, mine.several, Mux(self.clear, 0, theirs.several))),
+            ]
+        else:
+            m.d.comb += [kept.eq(ahead.o.payload), hit.eq(Mux(ahead.now, mine.hit, 0)), several.eq(Mux(ahead.now, mine.several, 0)),
+                         first_hit.eq(mine.hit), first_several.eq(mine.several)]
 
         expanders = []
         for bank in range(banks):
             m.submodules[f"bank_{bank}"] = expander = BankExpander(self.params)
-            m.d.comb += [expander.i.payload.mask.eq(packet.mask[bank::banks]), expander.i.payload.block.eq(packet.block),
-                         expander.i.valid.eq(ready & hits[bank])]
+            m.d.comb += [
+                expander.i.payload.mask.eq(self.i.payload.mask[bank::banks]), expander.i.payload.block.eq(self.i.payload.block),
+                expander.i.valid.eq(self.i.valid & ready), expander.chosen.eq(~self.i.valid),
+                expander.kept.mask.eq(kept.mask[bank::banks]), expander.kept.block.eq(kept.block),
+                expander.comes.eq(hit[bank] & ready & ~self.i.valid), expander.several.eq(several[bank]),
+                expander.comes_several.eq(several[bank] & ready & ~self.i.valid),
+                expander.begins.eq(first_hit[bank] & self.tick & ~self.i.valid),
+                expander.begins_several.eq(first_several[bank] & self.tick & ~self.i.valid),
+            ]
             wiring.connect(m, expander.o, wiring.flipped(getattr(self, f"o_{bank}")))
             expanders.append(expander)
         # All banks take their part together, so one full queue holds the packet back.

@@ -1,6 +1,6 @@
 """The way into a core: a register for each packet, and what becomes of it."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
@@ -76,7 +76,7 @@ class Entrance(Component):
             now.eq(flit.due == self.info.turn),
             self.o_now.valid.eq(direct | (ahead & now) | (following & now & ~self.info.end)),
             self.o_ahead.valid.eq(ahead & ~now & free),
-            self.o_later.valid.eq((following & ~now & free) | (far & ~(now & self.info.end))),
+            self.o_later.valid.eq(Mux(following, ~now, far & ~(now & self.info.end)) & (~following | free)),
             self.o_later.payload.delay.eq(packet.delay - now),
             self.o_access.valid.eq(access), self.o_access.payload.eq(flit),
             self.i.ready.eq((~(direct | ahead | following) | free) & (~access | self.o_access.ready)

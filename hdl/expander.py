@@ -1,0 +1,115 @@
+"""From the mask of a packet to a bank's axons, one by one."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, ResetSignal, Signal, Value
+from amaranth.lib import data, stream
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.fields import bits_for
+from spikeloom.hdl.component import Component
+from spikeloom.hdl.late import LateQueue
+from spikeloom.hdl.layouts import StructView, struct_signal
+from spikeloom.params import ArrayParams
+
+
+def several(mask: Value) -> Value:
+    """More than one bit is set: of eight bits in two levels, for six of them fit into a LUT."""
+    low, high = mask[:6], mask[6:]
+    found = Cat(low[i] & low[:i].any() for i in range(len(low))).any()
+    return found | (low.any() & high.any()) | several(high) if len(high) else found
+
+
+def few(mask: Value, enable: Value) -> Value:
+    """No more than two bits are set, or it is not enabled: of eight bits in two levels, for three bits are a sum of two."""
+    one: Value = Const(0, 1)  # at least so many of the bits so far
+    two: Value = Const(0, 1)
+    three: Value = Const(0, 1)
+    whole = len(mask) // 3 * 3
+    for i in range(0, whole, 3):
+        a, b, c = mask[i], mask[i + 1], mask[i + 2]
+        low, high = enable & (a ^ b ^ c), enable & ((a & b) | (a & c) | (b & c))
+        one, two, three = one | low | high, two | high | (one & low), three | (high & (low | one)) | (two & (low | high))
+    for bit in mask[whole:]:  # two at most, which need no enable
+        one, two, three = one | bit, two | (one & bit), three | (two & bit)
+    return ~three
+
+
+class BankExpander(Component):
+    """Numbers the set bits of masks: one axon a cycle, without a gap between packets that wait. With nothing to do, the first axon of
+    a packet is there in the cycle after it.
+
+    The bank's packet is the one at ``i``, which is known late, or else the one that is kept. Whether it is the latter is asked for on
+    its own, as is whether it has axons of the bank: so that none of it waits for the other.
+
+    Members
+    -------
+    i : stream of (mask: block / banks bits, block), in. A mask of 0 is nothing.
+    kept : in, (mask, block). Instead of ``i``,
+    chosen : in, 1 bit. where this is set.
+    several : in, 1 bit. More than one bit of the kept packet is set.
+    comes, comes_several : in, 1 bit. It comes, where ``i`` has room, and has a bit that is set; or more than one.
+    begins, begins_several : in, 1 bit. The same of the first packet of a tick, while no axon waits.
+    o : stream of axon numbers within the bank, out.
+    idle : out, 1 bit. Nothing is at ``i``, and unless a kept packet comes, no axon waits in the cycle after the next: one that is left
+        leaves in the next, for nothing stops the last two.
+    """
+
+    i: stream.Interface
+    kept: StructView
+    chosen: Signal
+    comes: Signal
+    several: Signal
+    comes_several: Signal
+    begins: Signal
+    begins_several: Signal
+    o: stream.Interface
+    idle: Signal
+
+    def __init__(self, params: ArrayParams) -> None:
+        self.params = params
+        self.width = params.block // params.banks
+        self.layout = data.StructLayout({"mask": self.width, "block": params.block_bits})
+        self.queued = data.StructLayout(self.layout.members | {"several": 1})
+        super().__init__({"i": In(stream.Signature(self.layout)), "kept": In(self.layout), "chosen": In(1), "comes": In(1),
+                          "several": In(1), "comes_several": In(1), "begins": In(1), "begins_several": In(1),
+                          "o": Out(stream.Signature(bits_for(params.bank_axons))), "idle": Out(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.queue = queue = LateQueue(self.queued, 16)
+        # `there`: an axon is, or else the mask is anything. `more`: behind it there is another one, if a bit says so: one for packets
+        # out of the queue, one for those of `i`, and one for kept ones.
+        mask, block = Signal(self.width, reset_less=True), Signal(self.params.block_bits, reset_less=True)
+        there, more = Signal(reset_less=True), Signal(3)
+        first = Signal(range(max(2, self.width)))
+        for i in reversed(range(self.width)):
+            with m.If(mask[i]):
+                m.d.comb += first.eq(i)
+        take, waits, comes, last = Signal(), Signal(), Signal(), Signal()
+        packet, coming, queued = struct_signal(self.layout), struct_signal(self.layout), queue.o.payload
+        ready = self.o.ready | ~there
+        m.d.comb += [
+            self.o.valid.eq(there), self.o.payload.eq(Cat(first, block) if self.width > 1 else block),
+            take.eq(~more.any() & ready), last.eq(few(mask, more.any())),
+            # A packet passes by an empty queue. In the cycle of a tick, every queue is.
+            waits.eq(queue.o.valid | ~take), comes.eq((self.i.valid & self.i.payload.mask.any()) | self.comes),
+            coming.eq(Mux(self.chosen, self.kept, self.i.payload)),
+            *(queue.i.payload[name].eq(coming[name]) for name in self.layout.members),
+            queue.i.payload.several.eq(Mux(self.chosen, self.several, several(self.i.payload.mask))),
+            queue.i.valid.eq(comes & waits), self.i.ready.eq(queue.i.ready), queue.o.ready.eq(take),
+            *(packet[name].eq(Mux(queue.o.valid, queued[name], coming[name])) for name in self.layout.members),
+            self.idle.eq(~self.i.valid & Mux(queue.o.valid, take & queue.last & ~queued.several, ~there | (self.o.ready & last))),
+        ]
+        # What comes is all that lies before mask and block: whether it does is their enable, and an axon that leaves is a reset of its bit.
+        with m.If(take):
+            m.d.sync += [there.eq(comes), mask.eq(packet.mask), block.eq(packet.block)]
+        for i in range(self.width):
+            with m.If(more.any() & self.o.ready & ~mask[:i].any()):
+                m.d.sync += mask[i].eq(0)
+        with m.If(ready & last):
+            m.d.sync += more.eq(Cat(queue.o.valid & take & queued.several, ~waits & self.i.valid & several(self.i.payload.mask),
+                                    (~waits & self.comes_several) | self.begins_several))
+        with m.If(ResetSignal()):
+            m.d.sync += there.eq(0)
+        with m.If((queue.o.valid | self.begins) & ~ResetSignal()):  # the queue's waits for room here
+            m.d.sync += there.eq(1)
+        return m
