@@ -104,6 +104,7 @@ class Drain(Component):
         number = Signal.like(self.number)
         row, next_row = (Signal(range(2 * -(-params.lane_rows // 2)), name=name) for name in ("row", "next_row"))  # of lanes
         asked, second, begins, busy = Signal(), Signal(), Signal(), Signal(init=1)
+        asking = Signal()  # the state ASK, in a register of its own: so that a LUT has room for it and for `enable`
         # From CONTROL, which does not change while anything is drained: so that no sum lies before what is decided. `twice`: both slices
         # are rows of one pair; `two`: there are two currents.
         some, last_slice, last_group, twice, two = Signal(), Signal.like(slices, init=0), Signal.like(groups), Signal(), Signal()
@@ -116,7 +117,7 @@ class Drain(Component):
         # How many slices and groups follow those at hand; whether the slice is the first, the group the last, the fold the last.
         slices_left, groups_left = Signal.like(last_slice), Signal.like(last_group)
         first, last, last_fold = Signal(init=1), Signal(), Signal(init=1)
-        whole = slices_left == 0  # the sum of the current at hand
+        whole = Signal()  # the slice is the last: the sum of the current at hand
         ended = whole if params.currents < 2 else whole & (second | ~two)
         # With many rows the next tick may end while the last ones are still to be asked for.
         pending, nearly = Signal(), Signal()
@@ -136,34 +137,40 @@ class Drain(Component):
                     with m.If(self.granted):
                         m.next = "WAIT"
             with m.State("WAIT"), m.If(self.loaded):
+                m.d.sync += asking.eq(1)
                 m.next = "ASK"
-            with m.State("ASK"), m.If(self.enable):
-                m.d.comb += [asked.eq(1), next_row.eq(Mux(ended & last, 0, row + Mux(twice, 2, 1)))]
-                m.d.sync += first.eq(whole)
-                if params.currents > 1:
-                    m.d.sync += second.eq(Mux(whole, ~ended, second))
-                with m.If(ended):
-                    m.d.sync += [number.eq(number + 1), nearly.eq(~last & (nearly | (early & (groups_left == ahead + 1))))]
-                    with m.If(last):
-                        m.d.sync += self.fold.eq(self.fold + 1)
-                        with m.If(last_fold):
-                            m.d.sync += [self.fold.eq(0), number.eq(0)]
-                            if params.folds > 1:
-                                m.next = "IDLE"
-                            else:
-                                with m.If(pending & self.loaded):
-                                    m.next = "ASK"
-                                with m.Elif(pending | begins):
-                                    m.next = "WAIT"
-                                with m.Else():
-                                    m.next = "IDLE"
-                        if params.folds > 1:
-                            with m.Else():
-                                m.next = "REQUEST"
-            asking = machine.ongoing("ASK")
+            with m.State("ASK"), m.If(asked & ended & last):
+                if params.folds > 1:
+                    m.d.sync += asking.eq(0)
+                    with m.If(last_fold):
+                        m.next = "IDLE"
+                    with m.Else():
+                        m.next = "REQUEST"
+                else:
+                    m.d.sync += asking.eq(pending & self.loaded)
+                    with m.If(pending & self.loaded):
+                        m.next = "ASK"
+                    with m.Elif(pending | begins):
+                        m.next = "WAIT"
+                    with m.Else():
+                        m.next = "IDLE"
             m.d.comb += busy.eq(~machine.ongoing("IDLE"))
+        m.d.comb += asked.eq(asking & self.enable)
+        with m.If(asked):
+            m.d.comb += next_row.eq(Mux(ended & last, 0, row + Mux(twice, 2, 1)))
+            m.d.sync += first.eq(whole)
+            if params.currents > 1:
+                m.d.sync += second.eq(Mux(whole, ~ended, second))
+        with m.If(asked & ended):
+            m.d.sync += [number.eq(Mux(last & last_fold, 0, number + 1)),
+                         nearly.eq(~last & (nearly | (early & (groups_left == ahead + 1))))]
+            if params.folds > 1:
+                with m.If(last):
+                    m.d.sync += self.fold.eq(Mux(last_fold, 0, self.fold + 1))
         with m.If(~asking | asked):
-            m.d.sync += slices_left.eq(Mux(~asking | whole, last_slice, slices_left - 1))
+            again = ~asking | whole
+            m.d.sync += [slices_left.eq(Mux(again, last_slice, slices_left - 1)),
+                         whole.eq(Mux(again, last_slice == 0, slices_left == 1))]
         with m.If(~asking | (asked & ended)):
             again = ~asking | last
             m.d.sync += [groups_left.eq(Mux(again, last_group, groups_left - 1)),
