@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -18,14 +18,14 @@ class AccessBus(wiring.Signature):
 
     ``chosen`` has a bit for each memory, so that no owner decodes; it holds still while entries are written or read. ``write`` is one
     cycle long, with ``data``. The owner of the memory shows on ``value`` the entry at the ``address`` of the cycle before; all others
-    show 0. So a new address can be read in every cycle, and an address that holds still keeps its entry in sight. SYNAPSES alone need
-    to be asked, by a ``read`` of one cycle, at an address that holds still, and show the entry at the latest :data:`SYNAPSE_CYCLES`
-    later.
+    show 0. So a new address can be read in every cycle, and an address that holds still keeps its entry in sight. ``coming`` is the
+    address of the next cycle, for owners that need two to find what they show. SYNAPSES alone need to be asked, by a ``read`` of one
+    cycle, at an address that holds still, and show the entry at the latest :data:`SYNAPSE_CYCLES` later.
     """
 
     def __init__(self) -> None:
-        super().__init__({"chosen": Out(1 << MEMORY_BITS), "address": Out(ADDRESS_BITS), "data": Out(DATA_BITS),
-                          "write": Out(1), "read": Out(1), "value": In(DATA_BITS)})
+        super().__init__({"chosen": Out(1 << MEMORY_BITS), "address": Out(ADDRESS_BITS), "coming": Out(ADDRESS_BITS),
+                          "data": Out(DATA_BITS), "write": Out(1), "read": Out(1), "value": In(DATA_BITS)})
 
 
 class AccessInterface(Protocol):
@@ -33,6 +33,7 @@ class AccessInterface(Protocol):
 
     chosen: Signal
     address: Signal
+    coming: Signal
     data: Signal
     write: Signal
     read: Signal
@@ -41,12 +42,12 @@ class AccessInterface(Protocol):
 
 def forward(m: Module, bus: AccessInterface, owner: AccessInterface) -> None:
     """Show accesses to one of several owners, whose values are to be joined with OR."""
-    m.d.comb += [getattr(owner, name).eq(getattr(bus, name)) for name in ("chosen", "address", "data", "write", "read")]
+    m.d.comb += [getattr(owner, name).eq(getattr(bus, name)) for name in ("chosen", "address", "coming", "data", "write", "read")]
 
 
 #: Entries read ahead: what is on its way when the first leaves.
 ENTRIES = 4
-#: Cycles from ``read`` to a synapse entry's settled ``value``. The longest way, through the adders of eight banks, takes half of them.
+#: Cycles from ``read`` to a synapse entry's settled ``value``. The longest way, through the adders of eight banks, takes six of them.
 SYNAPSE_CYCLES = 8
 
 
@@ -80,55 +81,62 @@ class AccessUnit(Component):
         flit = stream.Signature(flit_layout(params))
         super().__init__({"i": In(flit), "o": Out(flit), "bus": Out(AccessBus()), "idle": Out(1), "fault": Out(1)})
 
-    def _exists(self, memory: Value, address: Value) -> Value:
-        """Whether there is an entry at this place."""
-        known: Value = Signal(name="never")
+    def _holes(self, memory: Value, address: Value) -> Value:
+        """Whether the place, if below the memory's span, is not one of an entry: a field but the last has a size of no power of two."""
+        holes: Value = Const(0)
         for kind, spec in memory_specs(self.params).items():
-            inside: Value = (memory == kind) & (address >> spec.address.bits == 0)
             low = 0
-            for field, size in zip(spec.address, spec.sizes, strict=True):
+            for field, size in zip(spec.address.fields[:-1], spec.sizes, strict=False):
                 if size != 1 << field.bits:
-                    inside &= address[low: low + field.bits] < size
+                    holes |= (memory == kind) & (address[low: low + field.bits] >= size)
                 low += field.bits
-            known = known | inside
-        return known
+        return holes
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        remaining, none = Signal(COUNT_BITS, reset_less=True), Signal(init=1)  # `none`: nothing remains
+        # Entries that remain to be asked for, less one; `none`, its sign: there are none.
+        remaining, none = Signal(COUNT_BITS, reset_less=True), Signal(init=1)
         timer = Signal(range(SYNAPSE_CYCLES + 1))
         place = address_layout()(self.i.payload.payload[: address_layout().size])
         memory, address = Signal(MEMORY_BITS, reset_less=True), Signal.like(self.bus.address, reset_less=True)
-        exists, writing, reading, asked, asked_before, written = Signal(), Signal(), Signal(), Signal(), Signal(), Signal()
+        exists, writing, begins, reading, asked, asked_before, written = (Signal(name=name) for name in (
+            "exists", "writing", "begins", "reading", "asked", "asked_before", "written"))
         held, nothing = Signal(range(ENTRIES + 1)), Signal(init=1)  # entries asked for that have not left; there are none
         slow, timed = Signal(), Signal()  # the memory is SYNAPSES; so the timer has to run down first
-        m.d.comb += exists.eq(self._exists(memory, address))
+        span = Signal(ADDRESS_BITS + 1, reset_less=True)  # looked up when the memory is chosen, so that one comparison is left
+        m.d.comb += exists.eq((address < span) & ~self._holes(memory, address))
 
         with m.If(none):
             m.d.comb += self.i.ready.eq(1)
             with m.If(self.i.valid), m.Switch(self.i.payload.kind):
                 with m.Case(Kind.ADDRESS):
-                    m.d.sync += [memory.eq(place.memory), address.eq(place.address), slow.eq(place.memory == Memory.SYNAPSES)]
+                    m.d.sync += [memory.eq(place.memory), address.eq(place.address), slow.eq(place.memory == Memory.SYNAPSES),
+                                 span.eq(0)]
+                    with m.Switch(place.memory):
+                        for kind, spec in memory_specs(self.params).items():
+                            with m.Case(kind):
+                                m.d.sync += span.eq(spec.span)
                 with m.Case(Kind.DATA):
                     m.d.comb += writing.eq(1)
                     m.d.sync += address.eq(address + 1)
                 with m.Case(Kind.READ):
-                    count = self.i.payload.payload[:COUNT_BITS]
-                    m.d.sync += [remaining.eq(count), none.eq(count == 0), timer.eq(SYNAPSE_CYCLES), timed.eq(slow)]
+                    m.d.comb += begins.eq(1)
+                    m.d.sync += [timer.eq(SYNAPSE_CYCLES), timed.eq(slow)]
         with m.Elif(timed):
             m.d.comb += reading.eq(timer == SYNAPSE_CYCLES)
             m.d.sync += [timer.eq(timer - 1), timed.eq(timer != 1)]
         with m.Elif(held != ENTRIES):
             m.d.comb += asked.eq(1)
-            m.d.sync += [remaining.eq(remaining - 1), none.eq(remaining == 1), address.eq(address + 1), timer.eq(SYNAPSE_CYCLES),
-                         timed.eq(slow)]
+            m.d.sync += [address.eq(address + 1), timer.eq(SYNAPSE_CYCLES), timed.eq(slow)]
+        with m.If(begins | asked):
+            m.d.sync += Cat(remaining, none).eq(Mux(none, self.i.payload.payload[:COUNT_BITS], remaining) - 1)
 
         # Whether the entry exists takes a cycle to find out, and so does reading it; then it waits in the queue, which has room for all
         # that were asked for.
         known, shown, shown_known = Signal(), Signal(), Signal()
         m.submodules.queue = queue = Queue(DATA_BITS, ENTRIES)
         leaves = self.o.valid & self.o.ready
-        m.d.comb += [self.bus.address.eq(later(m, address, 1, "at", reset_less=True)),
+        m.d.comb += [self.bus.coming.eq(address), self.bus.address.eq(later(m, address, 1, "at", reset_less=True)),
                      self.bus.data.eq(later(m, self.i.payload.payload, 1, "data", reset_less=True))]
         m.d.sync += [
             self.bus.chosen.eq(1 << memory),

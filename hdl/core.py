@@ -132,9 +132,9 @@ class Core(Component):
             m.d.comb += self.o.payload.eq(access.o.payload)
 
         # The access bus: what is not chosen shows 0, so the values are joined.
-        owners: list[AccessInterface] = [synapses.bus, drain.bus, neurons.bus, spikes.bus]
+        owners: list[AccessInterface] = [neurons.bus, drain.bus, spikes.bus, synapses.bus]
         if params.lists:
-            owners.insert(0, issue.bus)
+            owners.append(issue.bus)
         for owner in owners:
             forward(m, access.bus, owner)
         m.d.comb += access.bus.value.eq(reduce(or_, [owner.value for owner in owners]))

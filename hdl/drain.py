@@ -10,7 +10,7 @@ from spikeloom.hdl.component import Component, copies, later
 from spikeloom.hdl.lanes import Lanes, index_layout
 from spikeloom.hdl.layouts import ArrayView
 from spikeloom.hdl.synapses import adder_levels
-from spikeloom.memories import Control, Memory, controls
+from spikeloom.memories import Control, Memory, controls, memory_specs
 from spikeloom.params import ArrayParams
 
 #: Rows of which each has written its state before the next tick reads it, when that tick's rows come right behind.
@@ -91,73 +91,91 @@ class Drain(Component):
         chosen = self.bus.chosen[Memory.CONTROL]
         currents = Signal(range(max(params.currents, 1) + 1), init=1)
         registers = {Control.SLICES: slices, Control.GROUPS: groups, Control.FOLDS: folds, Control.CURRENTS: currents}
+        (index,) = memory_specs(params)[Memory.CONTROL].address
         m.d.sync += self.bus.value.eq(0)
         for control, register in ((control, registers[control]) for control in controls(params)):
-            with m.If(chosen & (self.bus.address == control)):
+            # The low bits are enough: what does not exist is not written, and nobody looks at what is shown for it.
+            with m.If(chosen & (self.bus.address[: index.bits] == control)):
                 m.d.sync += self.bus.value.eq(register)
                 with m.If(self.bus.write):
                     m.d.sync += register.eq(self.bus.data)
 
         # Rows are asked for in order. What is to become of each goes along until the lanes show it.
-        slice_, group, number = Signal.like(slices, init=0), Signal.like(groups), Signal.like(self.number)
+        number = Signal.like(self.number)
         row, next_row = (Signal(range(2 * -(-params.lane_rows // 2)), name=name) for name in ("row", "next_row"))  # of lanes
-        asked, second, begins, busy, twice = Signal(), Signal(), Signal(), Signal(init=1), Signal()
-        # The last of each, for CONTROL does not change while anything is drained: so that no sum lies before a comparison.
-        some, last_slice, last_group, last_fold = Signal(), Signal.like(slices, init=0), Signal.like(groups), Signal.like(folds)
+        asked, second, begins, busy = Signal(), Signal(), Signal(), Signal(init=1)
+        asking = Signal()  # the state ASK, in a register of its own: so that a LUT has room for it and for `enable`
+        # From CONTROL, which does not change while anything is drained: so that no sum lies before what is decided. `twice`: both slices
+        # are rows of one pair; `two`: there are two currents.
+        some, last_slice, last_group, twice, two = Signal(), Signal.like(slices, init=0), Signal.like(groups), Signal(), Signal()
         m.d.comb += [begins.eq(self.start & some), next_row.eq(row)]
         for number_of, copy in enumerate(copies(m, next_row[1:], len(self.index), "index")):
             m.d.comb += self.index[number_of].eq(copy)
-        m.d.sync += [row.eq(next_row), some.eq((folds != 0) & (groups != 0)), last_group.eq(groups - 1), last_fold.eq(folds - 1),
+        m.d.sync += [row.eq(next_row), some.eq((folds != 0) & (groups != 0)), last_group.eq(groups - 1),
                      last_slice.eq(Mux(slices[1:].any() & (slices != 2), slices - 1, 0)),
-                     twice.eq(slices == 2)]  # both slices are rows of one pair
-        whole = slice_ == last_slice  # the sum of the current at hand
-        ended = whole if params.currents < 2 else whole & (second | (currents != 2))
+                     twice.eq(slices == 2), two.eq(currents == 2)]
+        # How many slices and groups follow those at hand; whether the slice is the first, the group the last, the fold the last.
+        slices_left, groups_left = Signal.like(last_slice), Signal.like(last_group)
+        first, last, last_fold = Signal(init=1), Signal(), Signal(init=1)
+        whole = Signal()  # the slice is the last: the sum of the current at hand
+        ended = whole if params.currents < 2 else whole & (second | ~two)
         # With many rows the next tick may end while the last ones are still to be asked for.
         pending, nearly = Signal(), Signal()
-        early, before = self._early(m, groups, slices, currents)
+        early, ahead = self._early(m, groups, slices, currents)
         with m.If(begins):
             m.d.sync += pending.eq(1)
         with m.Elif(self.loaded):
             m.d.sync += pending.eq(0)
+        if params.folds > 1:
+            m.d.sync += last_fold.eq(self.fold == folds - 1)  # at least two cycles lie between the end of a fold and the next row
         with m.FSM() as machine:
             with m.State("IDLE"), m.If(begins):
                 m.next = "REQUEST" if params.folds > 1 else "WAIT"
             if params.folds > 1:
                 with m.State("REQUEST"):
-                    m.d.comb += [self.load.eq(1), next_row.eq(0)]
+                    m.d.comb += self.load.eq(1)
                     with m.If(self.granted):
                         m.next = "WAIT"
             with m.State("WAIT"), m.If(self.loaded):
+                m.d.sync += asking.eq(1)
                 m.next = "ASK"
-            with m.State("ASK"), m.If(self.enable):
-                m.d.comb += [asked.eq(1), next_row.eq(row + Mux(twice, 2, 1))]
-                m.d.sync += [slice_.eq(Mux(whole, 0, slice_ + 1))]
-                if params.currents > 1:
-                    m.d.sync += second.eq(Mux(whole, ~ended, second))
-                with m.If(ended):
-                    m.d.sync += [number.eq(number + 1), group.eq(group + 1)]
-                    with m.If(early & (group == before)):
-                        m.d.sync += nearly.eq(1)
-                    with m.If(group == last_group):
-                        m.d.sync += [group.eq(0), self.fold.eq(self.fold + 1), nearly.eq(0)]
-                        with m.If(self.fold == last_fold):
-                            m.d.sync += [self.fold.eq(0), number.eq(0)]
-                            m.d.comb += next_row.eq(0)
-                            if params.folds > 1:
-                                m.next = "IDLE"
-                            else:
-                                with m.If(pending & self.loaded):
-                                    m.next = "ASK"
-                                with m.Elif(pending | begins):
-                                    m.next = "WAIT"
-                                with m.Else():
-                                    m.next = "IDLE"
-                        if params.folds > 1:
-                            with m.Else():
-                                m.next = "REQUEST"
-            asking = machine.ongoing("ASK")
+            with m.State("ASK"), m.If(asked & ended & last):
+                if params.folds > 1:
+                    m.d.sync += asking.eq(0)
+                    with m.If(last_fold):
+                        m.next = "IDLE"
+                    with m.Else():
+                        m.next = "REQUEST"
+                else:
+                    m.d.sync += asking.eq(pending & self.loaded)
+                    with m.If(pending & self.loaded):
+                        m.next = "ASK"
+                    with m.Elif(pending | begins):
+                        m.next = "WAIT"
+                    with m.Else():
+                        m.next = "IDLE"
             m.d.comb += busy.eq(~machine.ongoing("IDLE"))
-        steps: list[Value] = [Cat(asked, slice_ == 0, second, asked & ended, row[0] | twice)]
+        m.d.comb += asked.eq(asking & self.enable)
+        with m.If(asked):
+            m.d.comb += next_row.eq(Mux(ended & last, 0, row + Mux(twice, 2, 1)))
+            m.d.sync += first.eq(whole)
+            if params.currents > 1:
+                m.d.sync += second.eq(Mux(whole, ~ended, second))
+        with m.If(asked & ended):
+            m.d.sync += [number.eq(Mux(last & last_fold, 0, number + 1)),
+                         nearly.eq(~last & (nearly | (early & (groups_left == ahead + 1))))]
+            if params.folds > 1:
+                with m.If(last):
+                    m.d.sync += self.fold.eq(Mux(last_fold, 0, self.fold + 1))
+        with m.If(~asking | asked):
+            again = ~asking | whole
+            m.d.sync += [slices_left.eq(Mux(again, last_slice, slices_left - 1)),
+                         whole.eq(Mux(again, last_slice == 0, slices_left == 1))]
+        with m.If(~asking | (asked & ended)):
+            again = ~asking | last
+            m.d.sync += [groups_left.eq(Mux(again, last_group, groups_left - 1)),
+                         last.eq(Mux(again, last_group == 0, groups_left == 1))]
+        steps: list[Value] = [Cat(asked, first, second, asked & ended, row[0] | twice)]
         for cycle in range(Lanes.ROW_LATENCY):
             steps.append(later(m, steps[-1], 1, f"step_{cycle}"))
         under_way = Cat(step[0] for step in steps[1:])
@@ -178,18 +196,16 @@ class Drain(Component):
         self._join(m, steps[-1], twice, currents)
         return m
 
-    def _early(self, m: Module, groups: Signal, slices: Signal, currents: Signal) -> tuple[Signal, Signal]:
-        """Whether a tick may end while the last rows are still to be asked for, and the group before those.
+    def _early(self, m: Module, groups: Signal, slices: Signal, currents: Signal) -> tuple[Signal, int]:
+        """Whether a tick may end while the last rows are still to be asked for, and how many groups those are.
 
         They are asked for in a cycle each. There must be as many rows as a row takes from its sums to its state, and one more, for the
         next tick reads the state of each as many cycles later as there are rows.
         """
-        early, before = Signal(), Signal.like(groups)
+        early, ahead = Signal(), promised(self.params)
         if self.params.folds == 1:
-            ahead = promised(self.params)
-            m.d.sync += [early.eq((groups > max(ahead + 1, LEAST_ROWS - 1)) & ((slices == 1) | (slices == 2)) & (currents <= 1)),
-                         before.eq(groups - ahead - 2)]
-        return early, before
+            m.d.sync += early.eq((groups > max(ahead + 1, LEAST_ROWS - 1)) & ((slices == 1) | (slices == 2)) & (currents <= 1))
+        return early, ahead
 
     def _join(self, m: Module, step: Value, twice: Signal, currents: Signal) -> None:
         """Add the row that the lanes show, as ``step`` says: there is one, begin a sum, that of the second current, end a row, and which

@@ -3,7 +3,7 @@
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed, unsigned
+from amaranth.hdl import Const, Module, Mux, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -75,11 +75,11 @@ class NeuronMemory(Component):
         m = Module()
         address = self.specs[Memory.MEMBRANE].address
         (column_field, _) = address
-        bus_row = Signal(bits_for(self.params.neuron_rows))
-        here, shown = Signal(), Signal()  # whether the address is of this column, now and in the cycle before
-        m.d.comb += [bus_row.eq(self.bus.address >> column_field.bits),
+        bus_row, coming_row = (Signal(bits_for(self.params.neuron_rows), name=name) for name in ("bus_row", "coming_row"))
+        here, shown = Signal(), Signal()  # whether the address is of this column, that to write and that of the entry that shows
+        m.d.comb += [bus_row.eq(self.bus.address >> column_field.bits), coming_row.eq(self.bus.coming >> column_field.bits),
                      here.eq(self.bus.address[: column_field.bits] == self.column)]
-        m.d.sync += shown.eq(here)
+        m.d.sync += shown.eq(self.bus.coming[: column_field.bits] == self.column)
         values: list[Value] = []  # with one memory chosen at most, OR joins them in fewer LUTs than a choice
         for kind in self.states + CONSTANTS:
             name = kind.name.lower()
@@ -89,23 +89,29 @@ class NeuronMemory(Component):
             read, write = store.read_port(), store.write_port()
             entry: Value = getattr(self, name)
             m.d.comb += [
-                read.addr.eq(Mux(getattr(self, f"at_{name}_valid"), getattr(self, f"at_{name}"), bus_row)),
+                read.addr.eq(Mux(getattr(self, f"at_{name}_valid"), getattr(self, f"at_{name}"), coming_row)),
                 entry.eq(read.data),
                 write.addr.eq(bus_row), write.data.eq(self.bus.data), write.en.eq(chosen & here & self.bus.write),
             ]
             if kind in self.states:
                 with m.If(getattr(self, f"write_{name}")):
                     m.d.comb += [write.addr.eq(self.write_row), write.data.eq(getattr(self, f"new_{name}")), write.en.eq(1)]
-            values.append(entry.as_unsigned() & (chosen & shown).replicate(len(entry)))
-        m.d.comb += self.bus.value.eq(reduce(or_, [*values, *self._classes(m)]))
+            values.append(entry.as_unsigned() & chosen.replicate(len(entry)))
+        # A register for each column, as the entries of all of them would be too much for a cycle.
+        value = Signal(max(map(len, values)), reset_less=True)
+        with m.If(shown):
+            m.d.sync += value.eq(reduce(or_, values))
+        with m.Else():
+            m.d.sync += value.eq(0)
+        m.d.comb += self.bus.value.eq(value | self._classes(m))
         return m
 
-    def _classes(self, m: Module) -> list[Value]:
+    def _classes(self, m: Module) -> Signal:
         """Small tables in LUT-RAM, one for each word, read in the cycle in which they are needed, and a second time for the bus; returns
-        what the bus reads."""
-        values = []
+        the register that the bus reads."""
+        values: list[Value] = []
         part_field, index_field = self.specs[Memory.CLASSES].address
-        index = self.bus.address[part_field.bits: part_field.bits + index_field.bits]
+        index, coming = (address[part_field.bits: part_field.bits + index_field.bits] for address in (self.bus.address, self.bus.coming))
         chosen = self.bus.chosen[Memory.CLASSES]
         for part, name in enumerate(self.words):
             word: StructView = getattr(self, name)
@@ -116,7 +122,12 @@ class NeuronMemory(Component):
                          write.addr.eq(index), write.data.eq(self.bus.data), write.en.eq(mine & self.bus.write)]
             if self.column == 0:
                 bus_read = table.read_port()
-                m.d.comb += bus_read.addr.eq(index)
-                data = bus_read.data.as_value()
-                values.append(data & later(m, mine, 1, f"shown_{part}").replicate(len(data)))
-        return values
+                m.d.comb += bus_read.addr.eq(coming)
+                shown = later(m, self.bus.coming[: part_field.bits] == part, 1, f"shown_{part}")
+                values.append(bus_read.data.as_value() & shown.replicate(len(bus_read.data.as_value())))
+        value = Signal(max(map(len, values), default=0), name="word", reset_less=True)
+        with m.If(chosen):
+            m.d.sync += value.eq(reduce(or_, values, Const(0)))
+        with m.Else():
+            m.d.sync += value.eq(0)
+        return value

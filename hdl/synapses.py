@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from spikeloom.fields import bits_for
 from spikeloom.hdl.access import AccessBus, AccessInterface
-from spikeloom.hdl.component import Component, later, ram
+from spikeloom.hdl.component import Component, ram
 from spikeloom.hdl.layouts import ArrayView
 from spikeloom.memories import Memory, memory_specs
 from spikeloom.params import ArrayParams
@@ -87,10 +87,17 @@ class Synapses(Component):
                 level = list(sums)
             m.d.comb += self.sums[lane].eq(level[0])
 
-        chunk = later(m, parts.chunk, 1, "chunk")
+        # Each sum is that of one bank here, so its low bits are the cell; lanes beyond the last show 0.
+        cells_shown = Cat(self.sums[lane][: params.weight_bits] for lane in range(params.lanes))
+        shown = Cat(cells_shown, Const(0, params.chunks * chunk_bits - len(cells_shown)))
+        value = Signal(chunk_bits, reset_less=True)
+        # One of each four chunks, then one of those: a LUT each, and a register, for which there is time.
+        low, high = parts.chunk[:2], parts.chunk[2:]
+        fours = Signal(-(-params.chunks // 4) * chunk_bits, reset_less=True)
+        picked = [shown[first: first + 4 * chunk_bits].word_select(low, chunk_bits) for first in range(0, len(shown), 4 * chunk_bits)]
         with m.If(chosen):
-            # Each sum is that of one bank here, so its low bits are the cell; lanes beyond the last show 0.
-            cells_shown = Cat(self.sums[lane][: params.weight_bits] for lane in range(params.lanes))
-            shown = Cat(cells_shown, Const(0, params.chunks * chunk_bits - len(cells_shown)))
-            m.d.comb += self.bus.value.eq(shown.word_select(chunk, chunk_bits))
+            m.d.sync += [fours.eq(Cat(picked)), value.eq(fours.word_select(high, chunk_bits))]
+        with m.Else():
+            m.d.sync += value.eq(0)
+        m.d.comb += self.bus.value.eq(value)
         return m

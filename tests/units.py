@@ -142,6 +142,7 @@ async def write(ctx: Any, bus: Any, memory: Memory, address: int, data: int) -> 
     """Write an entry over an access bus."""
     ctx.set(bus.chosen, 1 << memory)
     ctx.set(bus.address, address)
+    ctx.set(bus.coming, address)
     ctx.set(bus.data, data)
     ctx.set(bus.write, 1)
     await ctx.tick()
@@ -153,6 +154,7 @@ async def read(ctx: Any, bus: Any, memory: Memory, address: int, cycles: int = 8
     """Read an entry over an access bus."""
     ctx.set(bus.chosen, 1 << memory)
     ctx.set(bus.address, address)
+    ctx.set(bus.coming, address)
     ctx.set(bus.read, 1)
     await ctx.tick()
     ctx.set(bus.read, 0)
