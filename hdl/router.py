@@ -138,25 +138,19 @@ class Router(Component):
             ((source, request, taken),) = asking
             m.d.comb += [output.valid.eq(request), output.payload.eq(heads[source]), taken.eq(request & output.ready)]
             return
-        last = Signal(range(len(asking)), name=f"last_{name}")
-        chosen = Signal(range(len(asking)), name=f"chosen_{name}")
-        kept, waiting = Signal(range(len(asking)), name=f"kept_{name}"), Signal(name=f"waiting_{name}")
+        # The one that is first in line for it: what was offered, so that it stays, or the one behind that which was served.
         count = len(asking)
-        with m.Switch(last):
-            for turn in range(count):
-                with m.Case(turn):
-                    # The latest assignment wins, so the one after `turn` comes last here.
-                    for step in range(count, 0, -1):
-                        i = (turn + step) % count
+        line, chosen = (Signal(range(count), name=f"{kind}_{name}") for kind in ("line", "chosen"))
+        with m.Switch(line):
+            for first in range(count):
+                with m.Case(first):
+                    for i in reversed([(first + step) % count for step in range(count)]):  # the latest assignment wins
                         with m.If(asking[i][1]):
                             m.d.comb += chosen.eq(i)
-        with m.If(waiting):  # what was offered stays
-            m.d.comb += chosen.eq(kept)
         m.d.comb += output.valid.eq(Cat(request for _, request, _ in asking).any())
-        m.d.sync += [kept.eq(chosen), waiting.eq(output.valid & ~output.ready)]
         with m.Switch(chosen):
             for i, (source, request, taken) in enumerate(asking):
                 with m.Case(i):
                     m.d.comb += [output.payload.eq(heads[source]), taken.eq(request & output.ready)]
-        with m.If(output.valid & output.ready):
-            m.d.sync += last.eq(chosen)
+                    with m.If(output.valid):
+                        m.d.sync += line.eq(Mux(output.ready, (i + 1) % count, i))
