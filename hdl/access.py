@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.component import Component, later
 from spikeloom.hdl.layouts import COUNT_BITS, MEMORY_BITS, Kind, address_layout, flit_layout
-from spikeloom.hdl.queue import Queue
+from spikeloom.hdl.queue import Queue, Register
 from spikeloom.memories import ADDRESS_BITS, Memory, memory_specs
 from spikeloom.params import DATA_BITS, ArrayParams
 
@@ -46,7 +46,7 @@ def forward(m: Module, bus: AccessInterface, owner: AccessInterface) -> None:
 
 
 #: Entries read ahead: what is on its way when the first leaves.
-ENTRIES = 4
+ENTRIES = 5
 #: Cycles from ``read`` to a synapse entry's settled ``value``. The longest way, through the adders of eight banks, takes six of them.
 SYNAPSE_CYCLES = 8
 
@@ -74,7 +74,7 @@ class AccessUnit(Component):
     fault: Signal
 
     #: Cycles from a READ at ``i`` to its first entry at ``o``, of every memory but SYNAPSES.
-    LATENCY = 4
+    LATENCY = 5
 
     def __init__(self, params: ArrayParams) -> None:
         self.params = params
@@ -134,7 +134,9 @@ class AccessUnit(Component):
         # Whether the entry exists takes a cycle to find out, and so does reading it; then it waits in the queue, which has room for all
         # that were asked for.
         known, shown, shown_known = Signal(), Signal(), Signal()
-        m.submodules.queue = queue = Queue(DATA_BITS, ENTRIES)
+        m.submodules.queue = queue = Queue(DATA_BITS, 1 << ENTRIES.bit_length())
+        m.submodules.register = register = Register(DATA_BITS)
+        wiring.connect(m, queue.o, register.i)
         leaves = self.o.valid & self.o.ready
         m.d.comb += [self.bus.coming.eq(address), self.bus.address.eq(later(m, address, 1, "at", reset_less=True)),
                      self.bus.data.eq(later(m, self.i.payload.payload, 1, "data", reset_less=True))]
@@ -145,7 +147,8 @@ class AccessUnit(Component):
             held.eq(held + asked - leaves), nothing.eq(Mux(asked, 0, (held == 0) | (leaves & (held == 1)))),
         ]
         m.d.comb += [queue.i.valid.eq(shown), queue.i.payload.eq(Mux(shown_known, self.bus.value, 0)),
-                     self.o.valid.eq(queue.o.valid), queue.o.ready.eq(self.o.ready), self.o.payload.payload.eq(queue.o.payload),
+                     self.o.valid.eq(register.o.valid), register.o.ready.eq(self.o.ready),
+                     self.o.payload.payload.eq(register.o.payload),
                      self.o.payload.target.host.eq(1), self.o.payload.kind.eq(Kind.DATA),
                      self.idle.eq(none & nothing & ~self.i.valid & ~written)]
         return m

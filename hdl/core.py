@@ -123,13 +123,8 @@ class Core(Component):
             m.d.comb += neurons.second_sums.eq(drain.second_sums)
         wiring.connect(m, neurons.o, spikes.i)
 
-        # One way out: spikes, or entries read; the two never come together.
-        m.d.comb += [
-            self.o.valid.eq(spikes.o.valid | access.o.valid), self.o.payload.eq(spikes.o.payload),
-            spikes.o.ready.eq(self.o.ready), access.o.ready.eq(self.o.ready),
-        ]
-        with m.If(access.o.valid):
-            m.d.comb += self.o.payload.eq(access.o.payload)
+        wiring.connect(m, access.o, spikes.entries)
+        wiring.connect(m, spikes.o, wiring.flipped(self.o))
 
         # The access bus: what is not chosen shows 0, so the values are joined.
         owners: list[AccessInterface] = [neurons.bus, drain.bus, spikes.bus, synapses.bus]

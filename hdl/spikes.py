@@ -36,7 +36,8 @@ class SpikeUnit(Component):
     Members
     -------
     i : stream of :func:`row_layout`, in.
-    o : stream of flits, out.
+    entries : stream of flits, in. Entries read; they never come together with anything of its own, and go out at once.
+    o : stream of flits, out. What it offers may change until it is taken: the router looks at it no sooner.
     tick : :func:`tick_layout`, in. About the tick that ended last; if it has ``end``, rows are sent to the host only.
     more : in, 2 bits. Rows that are due in a tick of turn 0, of turn 1 are still to come, one of them may wait at ``i``.
     idle : out, 1 bit. Nothing is inside.
@@ -46,6 +47,7 @@ class SpikeUnit(Component):
     """
 
     i: stream.Interface
+    entries: stream.Interface
     o: stream.Interface
     tick: StructView
     more: Signal
@@ -59,7 +61,8 @@ class SpikeUnit(Component):
 
     def __init__(self, params: ArrayParams) -> None:
         self.params = params
-        super().__init__({"i": In(stream.Signature(row_layout(params))), "o": Out(stream.Signature(flit_layout(params))),
+        flit = stream.Signature(flit_layout(params))
+        super().__init__({"i": In(stream.Signature(row_layout(params))), "entries": In(flit), "o": Out(flit),
                           "tick": In(tick_layout(params)), "more": In(2), "idle": Out(1), "due": Out(2),
                           "fault": Out(1), "bus": In(AccessBus())})
         self.packet = data.StructLayout({"spikes": spikes_layout(params), "target": target_layout(params), "due": 1})
@@ -161,6 +164,12 @@ class SpikeUnit(Component):
         wanted: Value = sent.any() & (entry.host | ~self.tick.end)
         return wanted
 
+    def _flit(self, m: Module, packet: StructView, name: str) -> Value:
+        """A packet as it goes into the mesh."""
+        flit = struct_signal(flit_layout(self.params), name=f"flit_{name}")
+        m.d.comb += [flit.kind.eq(Kind.SPIKES), flit.due.eq(packet.due), flit.payload.eq(packet.spikes), flit.target.eq(packet.target)]
+        return flit.as_value()
+
     def _alike(self, one: StructView, other: StructView, name: str) -> Value:
         """Whether two packets for the host, or two for cores, can be one. A neuron that spikes twice is sent twice."""
         fields = ["block"] if name == "host" else ["block", "delay"]
@@ -183,40 +192,39 @@ class SpikeUnit(Component):
         with m.If(moves):
             m.d.sync += [mine.eq(Mux(packets.valid, way, 0)), none.eq(~packets.valid), head.eq(following)]
 
+        # When the head goes on: there is none, or it is accepted. One that leaves at once goes before those that are kept, of which that
+        # for cores goes first. Nothing is held that waits to leave: the router looks at it only when it takes it.
         kept: list[tuple[Value, Value]] = [(~none, head.due)]
-        chosen, offered, waiting = Signal(1 + len(names)), Signal(1 + len(names)), Signal()
-        # When the head goes on: there is none, or it is accepted. What is sent for it goes first, so that it asks for nothing else.
-        goes: list[Value] = [none | (mine[0] & (~waiting | offered[0]) & self.o.ready)]
-        payloads, driven, wants = [head.as_value()], list[Value](), list[Value]()
+        goes: list[Value] = [none | (mine[0] & self.o.ready)]
         apart = (head.spikes.mask & following.spikes.mask) == 0
-        for number, name in enumerate(names, 1):
+        wanted: list[Value] = []
+        keeps: list[Value] = []
+        for number, name in reversed(list(enumerate(names, 1))):
             # What does not go with what is kept drives it out.
             keep, valid = struct_signal(self.packet, name=f"kept_{name}", reset_less=True), Signal(name=f"kept_{name}_valid")
-            same, comes = Signal(name=f"same_{name}"), mine[number]
-            joined = valid & same & ~offered[number]  # with the head, if that is accepted
+            same, wants, comes = Signal(name=f"same_{name}"), Signal(name=f"wants_{name}"), mine[number]
             apart_from_kept = (keep.spikes.mask & following.spikes.mask) == 0
             with m.If(moves):
-                m.d.sync += same.eq(Mux(comes, self._alike(head, following, name) & apart & (apart_from_kept | ~joined),
+                m.d.sync += same.eq(Mux(comes, self._alike(head, following, name) & apart & (apart_from_kept | ~(valid & same)),
                                         self._alike(keep, following, name) & apart_from_kept))
-            goes.append(comes & (~valid | Mux(offered[number], self.o.ready, same | (~waiting & self.o.ready))))
-            payloads.append(keep.as_value())
-            driven.append(valid & comes & ~same)
-            wants.append(valid & Mux(comes, ~same, ~coming.bit_select(keep.due, 1)))
+            first = ~Cat(mine[0], *wanted).any() & self.o.ready
+            m.d.comb += wants.eq(valid & Mux(comes, ~same, ~coming.bit_select(keep.due, 1)))
+            goes.append(comes & (~valid | same | first))
             with m.If(goes[-1]):
-                m.d.sync += [valid.eq(1), keep.eq(head), keep.spikes.mask.eq(head.spikes.mask | Mux(joined, keep.spikes.mask, 0))]
-            with m.Elif(chosen[number] & self.o.ready):
+                m.d.sync += [valid.eq(1), keep.eq(head), keep.spikes.mask.eq(head.spikes.mask | Mux(valid & same, keep.spikes.mask, 0))]
+            with m.Elif(wants & first):
                 m.d.sync += valid.eq(0)
+            wanted.append(wants)
             kept.append((valid, keep.due))
+            keeps.append(self._flit(m, keep, name))
 
-        # One of those that want to leave; what was offered stays.
-        first = [mine[0]]
-        for number, want in enumerate(wants):
-            first.append(want & ~Cat(mine[0], *driven[number + 1:]).any() & (mine[number + 1] | ~Cat(wants[:number]).any()))
-        sent = self.packet(reduce(or_, [payload & chosen[number].replicate(len(payload)) for number, payload in enumerate(payloads)]))
+        # The choice among those that are kept is known last.
+        last = keeps[-1]
+        for wants, keep in reversed(list(zip(wanted[:-1], keeps[:-1], strict=True))):
+            last = Mux(wants, keep, last)
+        sooner = self.entries.valid | mine[0]
         m.d.comb += [
-            chosen.eq(Mux(waiting, offered, Cat(first))), moves.eq(Cat(goes).any()),
-            self.o.valid.eq(chosen.any()), self.o.payload.kind.eq(Kind.SPIKES), self.o.payload.due.eq(sent.due),
-            self.o.payload.payload.eq(sent.spikes), self.o.payload.target.eq(sent.target),
+            moves.eq(Cat(goes).any()), self.o.valid.eq(Cat(sooner, *wanted).any()), self.entries.ready.eq(self.o.ready),
+            self.o.payload.eq(Mux(sooner, Mux(self.entries.valid, self.entries.payload.as_value(), self._flit(m, head, "head")), last)),
         ]
-        m.d.sync += [waiting.eq(self.o.valid & ~self.o.ready), offered.eq(Mux(self.o.ready, 0, chosen))]
         return kept

@@ -277,7 +277,7 @@ def test_a_row_with_one_destination_takes_a_cycle() -> None:
     rows = [{"row": number, "due": 0, "spikes": 3, "open": 0, "membrane": [0, 0]} for number in range(8)]
     for host in (0, 1):
         unit, specs = SpikeUnit(params), memory_specs(params)
-        taker = Taker(unit.o, random.Random(1))
+        taker = Taker(unit.o, random.Random(1), held=False)
 
         async def run(ctx: Any, unit: SpikeUnit = unit, specs: Any = specs, host: int = host) -> None:
             for number in range(8):
@@ -312,7 +312,7 @@ def test_rows_are_sent_to_their_destinations(pause: float, more: int, end: int) 
               "planes": (0, 5, 0, 16, 1, 0)[i % 6], "host": i // 2 % 2, "last": int(i % 6 == 5 or i == 31)}
              for i in range(32)]
     fanout = [{"start": start, "valid": int(i != 1)} for i, start in enumerate((0, 3, 8, 29))]
-    taker = Taker(unit.o, rng, pause)
+    taker = Taker(unit.o, rng, pause, held=False)
     sent = []
     expected: list[int] = []
     outputs = Counter[Any]()  # (block, bit) sent to the host

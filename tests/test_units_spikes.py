@@ -54,7 +54,7 @@ class Bench:
 
     def __init__(self, lists: list[list[dict[str, int]]], rng: random.Random, pause: float = 0.0) -> None:
         self.unit, self.lists, self.rng = SpikeUnit(PARAMS), lists, rng
-        self.taker = Taker(self.unit.o, rng, pause)
+        self.taker = Taker(self.unit.o, rng, pause, held=False)
 
     async def load(self, ctx: Any) -> None:
         """Write the lists, one behind the other."""

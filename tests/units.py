@@ -88,11 +88,12 @@ async def send(ctx: Any, stream: Any, payload: Any) -> None:
 class Taker:
     """Takes payloads, with random pauses; ``found`` holds (cycle, payload as a number), ``refused`` the cycles in which one waited.
 
-    ``meaning``: of a payload, what must stay while it waits, and is kept in ``found``.
+    ``meaning``: of a payload, what must stay while it waits, and is kept in ``found``; with ``held`` false, nothing must.
     """
 
-    def __init__(self, stream: Any, rng: random.Random, pause: float = 0.0, meaning: Callable[[Any], int] = bits) -> None:
-        self.stream, self.rng, self.pause, self.meaning = stream, rng, pause, meaning
+    def __init__(self, stream: Any, rng: random.Random, pause: float = 0.0, meaning: Callable[[Any], int] = bits, *,
+                 held: bool = True) -> None:
+        self.stream, self.rng, self.pause, self.meaning, self.held = stream, rng, pause, meaning, held
         self.found: list[tuple[int, int]] = []
         self.refused = 0
 
@@ -108,7 +109,7 @@ class Taker:
             ready = self.rng.random() >= self.pause
             ctx.set(self.stream.ready, ready)
             _, _, valid, value = await ctx.tick().sample(self.stream.valid, self.stream.payload)
-            if waiting is not None:
+            if self.held and waiting is not None:
                 assert valid, "a payload was withdrawn before it was taken"
                 assert self.meaning(value) == waiting, "a payload changed before it was taken"
             waiting = self.meaning(value) if valid and not ready else None

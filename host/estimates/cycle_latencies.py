@@ -13,7 +13,7 @@ AHEAD, RESTING = 16, 1
 #: A MARK before a reading; else it is said in the cycle of the pulse.
 MARK = 1
 #: From a READ in a quiet array to the next word, without hops and entries; for each entry.
-READ, READ_ENTRY = 11, 1
+READ, READ_ENTRY = 12, 1
 
 # The mesh.
 #: From a pulse to the cycle in which cores see it.

@@ -66,7 +66,6 @@ class Sender:
         self._coming: Packets = []  # and of the row that waits
         self._made: deque[tuple[int, Packet]] = deque()  # from when on it can be sent, or kept
         self._kept: list[Packet | None] = [None, None]  # for the host, and for cores
-        self._offered = -1  # the packet made (0) or one of those kept (1, 2) that was not taken: it stays
         self._moved: dict[int, int] = {}  # when the spike unit last did anything for a window's update
         self._ended: dict[int, int] = {}  # until when packets are kept for what may come of its rows
         self.loads: list[int] = []  # cycles of the LOADs since the pulse
@@ -204,25 +203,10 @@ class Sender:
         rows = (self._waiting, self._row, self._queue[0] if self._queue else None)
         return any(row is not None and row.update <= update for row in rows)
 
-    def _wants(self, cycle: int, head: Packet | None, kind: int) -> Iterator[int]:
-        """Which packets want to leave, the first of them first: the one that was made, or the one that it drives out; then those
-        that are kept."""
-        if kind == 0:
-            yield 0
-        elif kind > 0 and head is not None:
-            kept = self._kept[kind - 1]
-            if kept is not None and not _together(kept, head):
-                yield kind
-        for number, kept in enumerate(self._kept, 1):
-            if kept is not None and number != kind and not self._more(kept.due - 1, cycle):
-                yield number
-
     def _send(self, cycle: int, room: bool) -> Packet | None:
         head = self._made[0][1] if self._made and self._made[0][0] <= cycle else None
         kind = -1 if head is None else 1 if head.target is None else 2 if head.delay else 0
-        chosen = self._offered if self._offered >= 0 else next(self._wants(cycle, head, kind), -1)
-        self._offered = -1 if room else chosen
-        leaves = chosen if room else -1
+        leaves = next(self._wants(cycle, head, kind), -1) if room else -1
         sent = head if leaves == 0 else self._kept[leaves - 1] if leaves > 0 else None
         if leaves > 0:
             self._kept[leaves - 1] = None
@@ -230,13 +214,23 @@ class Sender:
             self._made.popleft()
         elif head is not None and kind > 0:
             kept = self._kept[kind - 1]
-            # A packet that is offered takes no more, unless it leaves.
-            if kept is None or (chosen != kind and _together(kept, head)):
+            if kept is None or _together(kept, head):
                 self._kept[kind - 1] = head if kept is None else head._replace(mask=head.mask | kept.mask)
                 self._made.popleft()
         if sent is not None:
             self._moved[sent.due - 1] = cycle
         return sent
+
+    def _wants(self, cycle: int, head: Packet | None, kind: int) -> Iterator[int]:
+        """Which packets want to leave, the first of them first: the one that was made, or those that are kept, that for cores before that
+        for the host."""
+        if kind == 0:
+            yield 0
+        for number in (2, 1):
+            kept = self._kept[number - 1]
+            if kept is not None and (not _together(kept, head) if head is not None and kind == number
+                                     else not self._more(kept.due - 1, cycle)):
+                yield number
 
 
 def _together(kept: Packet, head: Packet) -> bool:
