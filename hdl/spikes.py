@@ -1,7 +1,5 @@
 """The spike unit: turns updated rows of neurons into packets for their destinations."""
 
-from functools import reduce
-from operator import or_
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream
@@ -168,7 +166,8 @@ class SpikeUnit(Component):
         """A packet as it goes into the mesh."""
         flit = struct_signal(flit_layout(self.params), name=f"flit_{name}")
         m.d.comb += [flit.kind.eq(Kind.SPIKES), flit.due.eq(packet.due), flit.payload.eq(packet.spikes), flit.target.eq(packet.target)]
-        return flit.as_value()
+        value: Value = flit.as_value()
+        return value
 
     def _alike(self, one: StructView, other: StructView, name: str) -> Value:
         """Whether two packets for the host, or two for cores, can be one. A neuron that spikes twice is sent twice."""
@@ -198,7 +197,7 @@ class SpikeUnit(Component):
         goes: list[Value] = [none | (mine[0] & self.o.ready)]
         apart = (head.spikes.mask & following.spikes.mask) == 0
         wanted: list[Value] = []
-        keeps: list[Value] = []
+        flits: list[Value] = []
         for number, name in reversed(list(enumerate(names, 1))):
             # What does not go with what is kept drives it out.
             keep, valid = struct_signal(self.packet, name=f"kept_{name}", reset_less=True), Signal(name=f"kept_{name}_valid")
@@ -216,15 +215,13 @@ class SpikeUnit(Component):
                 m.d.sync += valid.eq(0)
             wanted.append(wants)
             kept.append((valid, keep.due))
-            keeps.append(self._flit(m, keep, name))
+            flits.append(self._flit(m, keep, name))
 
         # The choice among those that are kept is known last.
-        last = keeps[-1]
-        for wants, keep in reversed(list(zip(wanted[:-1], keeps[:-1], strict=True))):
-            last = Mux(wants, keep, last)
+        flit = Mux(wanted[0], flits[0], flits[1]) if len(flits) > 1 else flits[0]
         sooner = self.entries.valid | mine[0]
         m.d.comb += [
             moves.eq(Cat(goes).any()), self.o.valid.eq(Cat(sooner, *wanted).any()), self.entries.ready.eq(self.o.ready),
-            self.o.payload.eq(Mux(sooner, Mux(self.entries.valid, self.entries.payload.as_value(), self._flit(m, head, "head")), last)),
+            self.o.payload.eq(Mux(sooner, Mux(self.entries.valid, self.entries.payload.as_value(), self._flit(m, head, "head")), flit)),
         ]
         return kept
