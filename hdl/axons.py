@@ -59,7 +59,7 @@ class DelaySlots(Component):
         useds = Array([Signal(name=f"used_{slot}") for slot in range(slots)])
         fulls = Array([Signal(name=f"full_{slot}") for slot in range(slots)])
 
-        # Ticks of turn 1 have the odd slots: the lowest bit of a packet's slot asks for no tick, and the next one for no more than six bits.
+        # Ticks of turn 1 have the odd slots: the lowest bit of a packet's slot asks for no tick, and the next one for six bits at most.
         slot, running = Signal(range(slots)), Signal(range(slots))
         full_there: list[Value] = list(fulls)
         for bit in slot:  # the lowest first, for it is the one that is known first

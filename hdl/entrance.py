@@ -1,6 +1,6 @@
 """The way into a core: a register for each packet, and what becomes of it."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Signal
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
