@@ -1,6 +1,6 @@
 """The axon unit: takes spike packets, holds back delayed ones, and hands each bank its axons one by one."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -18,14 +18,14 @@ from spikeloom.params import ArrayParams
 class DelaySlots(Component):
     """A queue of waiting packets for each of the next ticks.
 
-    A packet that is due ``delay`` ticks from now waits in slot ``now + delay`` modulo the slots; the slot of the running
+    A packet that is due ``delay`` ticks after tick t waits in slot ``t + delay`` modulo the slots; the slot of the running
     tick is emptied into ``o``. One packet in and one out a cycle. The first packets of the next tick are read before it begins, so
     that they can leave in the cycle of ``tick``.
 
     Members
     -------
-    i : stream of :func:`delayed_layout`, in. Packets with ``delay`` > 0 (ticks after the running one, in the cycle of ``tick`` after the
-        one that begins); always accepted.
+    i : stream of :func:`delayed_layout`, in. Packets that are due after the running tick, in the cycle of ``tick`` after the one that
+        begins; always accepted.
     o : stream of :func:`axons_layout`, out. Packets due now.
     tick, clear : in, 1 bit. Begin the next tick; forget all packets. Both only while ``idle``.
     idle : out, 1 bit. In the next cycle nothing is due.
@@ -53,60 +53,75 @@ class DelaySlots(Component):
         entry = kept_layout(self.params)  # the turn is known when it is read
         m.submodules.store = store = ram(entry, slots * depth, block=slots * depth > SHALLOW)
         write, read = store.write_port(), store.read_port()
-        now, following = Signal(range(slots)), Signal(range(slots))
+        now, following, source = Signal(range(slots)), Signal(range(slots)), Signal(range(slots))
         counts = Array([Signal(range(depth + 1), name=f"count_{slot}") for slot in range(slots)])
-        fulls = Array([Signal(name=f"full_{slot}") for slot in range(slots)])  # so that no comparison lies before an enable
+        # So that no comparison lies before a decision: any, and as many as there may be.
+        useds = Array([Signal(name=f"used_{slot}") for slot in range(slots)])
+        fulls = Array([Signal(name=f"full_{slot}") for slot in range(slots)])
 
-        slot = Signal(range(slots))
+        # Ticks of turn 1 have the odd slots: the lowest bit of a packet's slot asks for no tick, and the next one for six bits at most.
+        slot, running = Signal(range(slots)), Signal(range(slots))
+        full_there: list[Value] = list(fulls)
+        for bit in slot:  # the lowest first, for it is the one that is known first
+            full_there = [Mux(bit, *pair) for pair in zip(full_there[1::2], full_there[::2], strict=True)]
         m.d.comb += [
-            following.eq(now + 1), slot.eq(now + self.tick + self.i.payload.delay),
+            following.eq(now + 1), running.eq(now + self.tick),
+            slot.eq(Cat(self.i.payload.made, running[1:] - (self.i.payload.made & ~running[0])) + self.i.payload.delay),
             self.i.ready.eq(1),
             write.addr.eq(Cat(counts[slot][: bits_for(depth)], slot)),  # type: ignore[index]  # the stubs forget slices
-            write.en.eq(self.i.valid & ~fulls[slot]),
-            self.overflow.eq(self.i.valid & fulls[slot]),
+            write.en.eq(self.i.valid & ~full_there[0]),
+            self.overflow.eq(self.i.valid & full_there[0]),
         ]
         keep(m, self.params, write.data, self.i.payload)
         # Which slot it is is an enable of each slot's, and not in their data.
-        for number, (count, full) in enumerate(zip(counts, fulls, strict=True)):
+        for number, (count, used, full) in enumerate(zip(counts, useds, fulls, strict=True)):
             with m.If(self.i.valid & (slot == number)):
-                m.d.sync += [count.eq(count + ~full), full.eq(full | (count == self.params.delay_depth - 1))]
+                m.d.sync += [count.eq(count + ~full), used.eq(1), full.eq(full | (count == self.params.delay_depth - 1))]
 
-        # Packets are read from one slot after another, up to the next tick's, and wait in a ready queue with the turn of the tick in
-        # which they are due. `held` are in it or on their way to it.
+        # Packets are read from the running tick's slot, and when that is empty, from the next one's. They wait in a ready queue with the
+        # turn of the tick in which they are due. `held` are in it or on their way to it.
         m.submodules.ready = queue = LateQueue(entry, 4)
         m.submodules.register = register = KeptRegister(self.params)
         m.d.comb += [queue.clear.eq(self.clear), register.clear.eq(self.clear)]
         wiring.connect(m, queue.o, register.i)
-        head, source = Signal(range(depth + 1)), Signal(range(slots))
         held, before, turn = Signal(range(5)), Signal(), Signal()
         fetch, reading, read_turn, due, leaves = Signal(), Signal(), Signal(), Signal(), Signal()
         packet = register.o.payload
         to_come = Cat(reading & (read_turn == turn), queue.o.valid & (queue.o.payload.turn == turn)).any()
+        # `past`: the slot that is read is the next tick's. A packet that came for that a cycle ago has `come`; without it, there is a
+        # `rest` in the slot, up to `end`. Nothing comes for the running tick.
+        head, after, end = Signal(range(depth + 1)), Signal(range(depth + 1), init=1), Signal(range(depth + 1))
+        past, come, rest, leave, soon = Signal(), Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             turn.eq(before ^ self.tick), due.eq(register.o.valid & (packet.turn == turn)),
-            fetch.eq((counts[source] != head) & ~held[2] & ~self.clear),
+            source.eq(Mux(past, following, now)), leave.eq(~past & ~rest),
+            soon.eq(~self.tick & (self.i.payload.delay == Mux(self.i.payload.made == now[0], 1, 2))),
+            fetch.eq(((come & past) | rest) & ~held[2] & ~self.clear),
             read.addr.eq(Cat(head[: bits_for(depth)], source)), read.en.eq(fetch),
             queue.i.valid.eq(reading), queue.i.payload.turn.eq(read_turn),
             *(queue.i.payload[name].eq(read.data[name]) for name in entry.members if name != "turn"),
             self.kept.eq(packet),
             self.o.valid.eq(due & ~self.clear), self.o.payload.mask.eq(packet.mask), self.o.payload.block.eq(packet.block),
             register.o.ready.eq(leaves), leaves.eq(due & self.o.ready),
-            self.idle.eq(Mux(self.tick, self.clear | (counts[following] == 0),
-                             ((source != now) | (counts[source] == head)) & ~(due | to_come))),
+            self.idle.eq(Mux(self.tick, self.clear | ~useds[following], (past | ~rest) & ~(due | to_come))),
         ]
-        m.d.sync += [reading.eq(fetch), read_turn.eq(turn ^ ((source != now) & ~self.tick)), before.eq(turn),
-                     held.eq(held + fetch - leaves)]
+        m.d.sync += [
+            reading.eq(fetch), read_turn.eq(turn ^ (past & ~self.tick)), before.eq(turn), held.eq(held + fetch - leaves),
+            past.eq((past | ~rest) & ~self.tick), end.eq(counts[Mux(past | ~rest, following, now)]),
+            come.eq(self.i.valid & soon & ~fulls[following]),
+            rest.eq(Mux(leave, useds[following], Mux(come & past, rest | held[2], rest & (held[2] | (end > after))))),
+        ]
         with m.If(fetch):
-            m.d.sync += head.eq(head + 1)
-        with m.Elif((source == now) & (counts[source] == head)):
-            m.d.sync += [source.eq(following), head.eq(0)]
+            m.d.sync += [head.eq(after), after.eq(after + 1)]
+        with m.If(leave):
+            m.d.sync += [head.eq(0), after.eq(1)]
         with m.If(self.tick):
             m.d.sync += now.eq(following)
-        for number, (count, full) in enumerate(zip(counts, fulls, strict=True)):
+        for number, (count, used, full) in enumerate(zip(counts, useds, fulls, strict=True)):
             with m.If(self.clear | (self.tick & (now == number))):
-                m.d.sync += [count.eq(0), full.eq(0)]
+                m.d.sync += [count.eq(0), used.eq(0), full.eq(0)]
         with m.If(self.clear):
-            m.d.sync += [source.eq(Mux(self.tick, following, now)), head.eq(0), held.eq(0), reading.eq(0)]
+            m.d.sync += [past.eq(0), come.eq(0), rest.eq(0), head.eq(0), after.eq(1), held.eq(0)]
         return m
 
 

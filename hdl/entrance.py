@@ -1,6 +1,6 @@
 """The way into a core: a register for each packet, and what becomes of it."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Signal
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
@@ -15,8 +15,9 @@ def axons_layout(params: ArrayParams) -> data.StructLayout:
 
 
 def delayed_layout(params: ArrayParams) -> data.StructLayout:
-    """The same, due ``delay`` ticks after the running one."""
-    return data.StructLayout({"mask": params.block, "block": params.block_bits, "delay": params.delay_bits})
+    """The same, due ``delay`` ticks after the one in which it was made. ``made``: the turn of that, which is the running tick or the one
+    before: 0 for the first tick and for every other one."""
+    return data.StructLayout({"mask": params.block, "block": params.block_bits, "delay": params.delay_bits, "made": 1})
 
 
 class Entrance(Component):
@@ -76,8 +77,8 @@ class Entrance(Component):
             now.eq(flit.due == self.info.turn),
             self.o_now.valid.eq(direct | (ahead & now) | (following & now & ~self.info.end)),
             self.o_ahead.valid.eq(ahead & ~now & free),
-            self.o_later.valid.eq(Mux(following, ~now, far & ~(now & self.info.end)) & (~following | free)),
-            self.o_later.payload.delay.eq(packet.delay - now),
+            self.o_later.valid.eq((following & ~now & free) | (far & ~(now & self.info.end))),
+            self.o_later.payload.delay.eq(packet.delay), self.o_later.payload.made.eq(~flit.due),
             self.o_access.valid.eq(access), self.o_access.payload.eq(flit),
             self.i.ready.eq((~(direct | ahead | following) | free) & (~access | self.o_access.ready)
                             & (~ahead | self.o_ahead.ready) & (~far | self.o_later.ready)),

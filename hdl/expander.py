@@ -5,7 +5,7 @@ from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.fields import bits_for
-from spikeloom.hdl.component import Component
+from spikeloom.hdl.component import COPY, Component
 from spikeloom.hdl.late import LateQueue
 from spikeloom.hdl.layouts import StructView, struct_signal
 from spikeloom.params import ArrayParams
@@ -18,14 +18,15 @@ def several(mask: Value) -> Value:
     return found | (low.any() & high.any()) | several(high) if len(high) else found
 
 
-def few(mask: Value, enable: Value) -> Value:
-    """No more than two bits are set, or it is not enabled: of eight bits in two levels, for three bits are a sum of two."""
+def few(mask: Value, enables: list[Signal]) -> Value:
+    """No more than two bits are set, or none of the enables: of eight bits in two levels, for three bits are a sum of two. So that each
+    sum stays one level with its enable, every other one has a copy of its own."""
     one: Value = Const(0, 1)  # at least so many of the bits so far
     two: Value = Const(0, 1)
     three: Value = Const(0, 1)
     whole = len(mask) // 3 * 3
     for i in range(0, whole, 3):
-        a, b, c = mask[i], mask[i + 1], mask[i + 2]
+        a, b, c, enable = mask[i], mask[i + 1], mask[i + 2], enables[i // 3 % len(enables)].any()
         low, high = enable & (a ^ b ^ c), enable & ((a & b) | (a & c) | (b & c))
         one, two, three = one | low | high, two | high | (one & low), three | (high & (low | one)) | (two & (low | high))
     for bit in mask[whole:]:  # two at most, which need no enable
@@ -79,7 +80,7 @@ class BankExpander(Component):
         # `there`: an axon is, or else the mask is anything. `more`: behind it there is another one, if a bit says so: one for packets
         # out of the queue, one for those of `i`, and one for kept ones.
         mask, block = Signal(self.width, reset_less=True), Signal(self.params.block_bits, reset_less=True)
-        there, more = Signal(reset_less=True), Signal(3)
+        there, more, more_copy = Signal(reset_less=True), Signal(3, attrs=COPY), Signal(3, attrs=COPY)
         first = Signal(range(max(2, self.width)))
         for i in reversed(range(self.width)):
             with m.If(mask[i]):
@@ -89,7 +90,7 @@ class BankExpander(Component):
         ready = self.o.ready | ~there
         m.d.comb += [
             self.o.valid.eq(there), self.o.payload.eq(Cat(first, block) if self.width > 1 else block),
-            take.eq(~more.any() & ready), last.eq(few(mask, more.any())),
+            take.eq(~more.any() & ready), last.eq(few(mask, [more, more_copy])),
             # A packet passes by an empty queue. In the cycle of a tick, every queue is.
             waits.eq(queue.o.valid | ~take), comes.eq((self.i.valid & self.i.payload.mask.any()) | self.comes),
             coming.eq(Mux(self.chosen, self.kept, self.i.payload)),
@@ -106,8 +107,8 @@ class BankExpander(Component):
             with m.If(more.any() & self.o.ready & ~mask[:i].any()):
                 m.d.sync += mask[i].eq(0)
         with m.If(ready & last):
-            m.d.sync += more.eq(Cat(queue.o.valid & take & queued.several, ~waits & self.i.valid & several(self.i.payload.mask),
-                                    (~waits & self.comes_several) | self.begins_several))
+            m.d.sync += [each.eq(Cat(queue.o.valid & take & queued.several, ~waits & self.i.valid & several(self.i.payload.mask),
+                                     (~waits & self.comes_several) | self.begins_several)) for each in (more, more_copy)]
         with m.If(ResetSignal()):
             m.d.sync += there.eq(0)
         with m.If((queue.o.valid | self.begins) & ~ResetSignal()):  # the queue's waits for room here

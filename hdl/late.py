@@ -54,7 +54,9 @@ class LateQueue(Component):
         with m.If(come):
             m.d.sync += [tail.eq(next_tail), room.eq(next_tail != head)]
         with m.If(gone):
-            m.d.sync += [head.eq(next_head), room.eq(1), there.eq(~self.last)]
+            m.d.sync += head.eq(next_head)
+        with m.If(self.o.ready):  # also while nothing is there, and so there is room already
+            m.d.sync += [room.eq(1), there.eq(there & ~self.last)]
         with m.If(self.clear):
             m.d.sync += [head.eq(0), tail.eq(0), room.eq(1)]
         # What comes is a set: so the reset, which would be in its place, is one of the things that are known early.

@@ -26,9 +26,9 @@ PAUSES = [(0.0, 0.0), (0.0, 0.7), (0.7, 0.0), (0.5, 0.5)]
 
 # Axons.
 
-def spikes(mask: int, block: int, delay: int = 0) -> dict[str, int]:
-    """A packet; ``delay`` as stored, left out where there is none."""
-    return {"mask": mask, "block": block} | ({"delay": delay} if delay else {})
+def spikes(mask: int, block: int, delay: int = 0, tick: int = 0) -> dict[str, int]:
+    """A packet, made in this tick; ``delay`` is left out where there is none."""
+    return {"mask": mask, "block": block} | ({"delay": delay, "made": tick % 2} if delay else {})
 
 
 def way(unit: AxonUnit, packet: dict[str, int]) -> Any:
@@ -60,7 +60,8 @@ def test_axons_come_in_their_tick_and_in_their_bank(banks: int, pauses: tuple[fl
     async def ticks(ctx: Any) -> None:
         for tick in range(8):
             for _ in range([0, 90, 1, 0, 90, 2, 0, 0][tick]):
-                packet = spikes(rng.randrange(256) | rng.randrange(256), rng.randrange(params.axon_blocks), rng.choice([0] * 8 + [1, 2, 3]))
+                packet = spikes(rng.randrange(256) | rng.randrange(256), rng.randrange(params.axon_blocks), rng.choice([0] * 8 + [1, 2, 3]),
+                                tick)
                 due.setdefault(tick + packet.get("delay", 0), []).append(packet)
                 met["delayed"] += "delay" in packet
                 stream = way(unit, packet)

@@ -45,7 +45,7 @@ def whither(params: ArrayParams, packet: dict[str, Any], turn: int, end: int) ->
         return None
     if left <= 0:
         return "o_now", packed(axons_layout(params), axons)
-    return "o_later", packed(delayed_layout(params), axons | {"delay": left})
+    return "o_later", packed(delayed_layout(params), axons | {"delay": spikes["delay"], "made": 1 - flit["due"]})
 
 
 @pytest.mark.parametrize("delays", [1, 4])
