@@ -136,6 +136,9 @@ class Core(Component):
 
         # Each part says whether it will have something to do in the next cycle; a packet under way between them is with one of both.
         due = Cat(axons.idle, issue.idle, access.idle).all()
+        rows = neurons.due | spikes.due
         m.d.sync += [self.idle.eq(due & drain.idle & neurons.idle & spikes.idle),
-                     self.settled.eq(due & drain.free & ~((neurons.due | spikes.due).bit_select(self.info.turn, 1)))]
-        m.d.comb += self.faults.eq(Cat(access.fault, axons.overflow | spikes.fault, neurons.overflow))
+                     self.settled.eq(due & drain.free & ~Mux(self.info.turn, rows[1], rows[0]))]
+        # The spike unit's is known late, and may be told a cycle later: its packet keeps the core busy for longer.
+        fault = later(m, spikes.fault, 1, "fault")
+        m.d.comb += self.faults.eq(Cat(access.fault, axons.overflow | fault, neurons.overflow))

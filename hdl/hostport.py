@@ -159,7 +159,7 @@ class HostPort(Component):
         over = self.asks_last & (~self.mark_due | room) | reading  # likewise
         calls = self.here & quiet  # and if the word waits for that
         passed = self.here & (word.passes | word.sends & mesh_takes)
-        begins = self.idle & calls & (word.address | word.read)
+        begins = self.idle & (calls & (word.address | word.read))
         comes = self.idle & (over & ~self.last) | self.obeyed & ~self.last | status & self.answers.settled & room
         leaves = self.here & (word.tick | word.last & (word.passes | word.sends & mesh_takes)) | self.idle & (calls & word.waits)
         m.d.sync += self.away.eq(self.away | leaves)

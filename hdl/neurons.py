@@ -11,9 +11,9 @@ from spikeloom.fields import bits_for
 from spikeloom.hdl.access import AccessBus, AccessInterface, forward
 from spikeloom.hdl.component import Component, later
 from spikeloom.hdl.drain import Drain, promised
+from spikeloom.hdl.late import LateQueue
 from spikeloom.hdl.layouts import ArrayView, StructView, row_layout, tick_layout
 from spikeloom.hdl.neuron_memory import CONSTANTS, NeuronMemory
-from spikeloom.hdl.queue import Queue
 from spikeloom.hdl.synapses import adder_levels
 from spikeloom.memories import Memory, state_memories
 from spikeloom.params import ArrayParams
@@ -108,7 +108,7 @@ class NeuronUnit(Component):
         self.fresh = later(m, self.tick.fresh, first + 1, "fresh", reset_less=True)
         self.info = layout(later(m, self.tick.as_value(), first + 3, "info", reset_less=True))
         self.fresh_4 = later(m, self.info.fresh, 1, "fresh_4", reset_less=True)
-        m.submodules.queue = queue = Queue(row_layout(self.params), ROWS)
+        m.submodules.queue = queue = LateQueue(row_layout(self.params), ROWS)
         row = queue.i.payload
         values, overflows, spiking, opening = [], [], [], []
         for column in range(self.params.neurons_per_cycle):
@@ -147,8 +147,12 @@ class NeuronUnit(Component):
             self.enable.eq(inside < room), self.idle.eq(none & ~self.valid),
         ]
         # Rows leave in their order, so that those of the older update are those at the front of the queue.
-        there = [*zip(valid[:-1], due[:-1], strict=True), (comes, due[-1]), (queue.o.valid, queue.o.payload.due)]
-        m.d.comb += [self.due[turn].eq(Cat(one & (made == turn) for one, made in there).any()) for turn in range(2)]
+        # Of those between the first stage and the last it is known a cycle ahead, when each is a stage before.
+        between, before = Signal(2), [*zip(valid[:-2], due[:-2], strict=True)]
+        there = [(self.valid, due[0]), (comes, due[-1]), (queue.o.valid, queue.o.payload.due)]
+        for turn in range(2):
+            m.d.sync += between[turn].eq(Cat(one & (made == turn) for one, made in before).any())
+            m.d.comb += self.due[turn].eq(between[turn] | Cat(one & (made == turn) for one, made in there).any())
         with m.If(~queue.o.valid):
             m.d.comb += [self.o.payload.row.eq(row.row), self.o.payload.due.eq(row.due), self.o.payload.spikes.eq(row.spikes),
                          self.o.payload.open.eq(0)]
@@ -206,7 +210,8 @@ class NeuronUnit(Component):
         if self.params.floors:
             bottom = saturated(-store.threshold, state)
             potential = Mux(rules.floor & (potential < bottom), bottom, potential)
-        m.d.comb += spike.eq(ready & (potential >= store.threshold))
+        # As unsigned numbers; `ready` is a bit above them, so that of the comparison it takes no logic behind it.
+        m.d.comb += spike.eq(Cat(potential[:-1], ~potential[-1], ready) >= Cat(store.threshold[:-1], ~store.threshold[-1], 1))
         after = Mux(spike, Mux(rules.subtract, saturated(potential - store.reset, state), store.reset), potential)
         count = Mux(spike, rules.refractory, rest)
         new = {name: hold(current[:state], 1, f"{name}_5") for name, current in zip(names, moved, strict=False)}

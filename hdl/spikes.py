@@ -38,7 +38,7 @@ class SpikeUnit(Component):
     o : stream of flits, out. What it offers may change until it is taken: the router looks at it no sooner.
     tick : :func:`tick_layout`, in. About the tick that ended last; if it has ``end``, rows are sent to the host only.
     more : in, 2 bits. Rows that are due in a tick of turn 0, of turn 1 are still to come, one of them may wait at ``i``.
-    idle : out, 1 bit. Nothing is inside.
+    idle : out, 1 bit. Nothing is inside; a row may wait at ``i``.
     due : out, 2 bits. Something is inside that is due in a tick of turn 0, of turn 1.
     fault : out, 1 bit. A packet is made without delay in ticks that overlap: it may come a tick too late.
     bus : :class:`AccessBus`, in. Serves FANOUT and DESTINATIONS.
@@ -112,7 +112,7 @@ class SpikeUnit(Component):
         with m.Elif(ends):
             m.d.sync += active.eq(0)
         there = [*behind, *kept]  # rows and packets stay in order, so that of a queue the first is late if any is
-        m.d.comb += [self.idle.eq(~(self.i.valid | Cat(valid for valid, _ in there).any())),
+        m.d.comb += [self.idle.eq(~Cat(valid for valid, _ in there).any()),
                      *(self.due[turn].eq(Cat(valid & (due == turn) for valid, due in there).any()) for turn in range(2)),
                      self.fault.eq(active & wanted & ~entry.host & (entry.delay == 0) & self.tick.overlap)]
         return m
