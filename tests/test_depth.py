@@ -71,6 +71,16 @@ def test_linked_carries_count_once_and_two_chains_are_beyond_the_rule(depth: Mod
     assert report(depth, cells, {"a": [10], "b": [20]})["beyond_rule"] == 1
 
 
+@pytest.mark.parametrize(("more", "levels"), [({}, 2), ({"elsewhere": 12}, 3)])
+def test_a_lut_that_only_feeds_a_carry_is_part_of_the_chain(depth: ModuleType, more: dict[str, int], levels: int) -> None:
+    """It lies in the slice of the carry; one with other loads may not."""
+    cells = {**chain(2), "carry": cell("CARRY4", S=[12, "0", "0", "0"], DI=["0"] * 4, CI=["0"], CO=[30, 31, 32, 33], O=[34, 35, 36, 37]),
+             "after": cell("LUT1", I0=34, O=40), "b": flip_flop(40, 20), **{name: flip_flop(bit, 50) for name, bit in more.items()}}
+    found = report(depth, cells, {"a": [10], "b": [20]})
+    assert found["distribution"][f"1+{levels}"] == 1
+    assert found["beyond_rule"] == (levels > 2)
+
+
 def test_a_cut_divides_a_path(depth: ModuleType) -> None:
     found = report(depth, chain(4), {"a": [10], "b": [20], "middle": [12]}, cut="^middle$")
     assert (found["distribution"], found["beyond_rule"]) == ({"0+0": 1, "0+2": 2}, 0)
@@ -109,9 +119,9 @@ def test_the_paths_of_a_core_are_no_longer_than_the_docs_say() -> None:
     print(f"{found['slow']} of {found['end_points']} end points too slow, {found['beyond_rule']} beyond the rule, "
           f"worst {found['worst_ns']} ns")
     assert found["end_points"] > 20_000
-    assert found["slow"] <= 20
-    assert found["beyond_rule"] <= 2_400
-    assert found["worst_ns"] <= 6.7
+    assert found["slow"] == 0
+    assert found["beyond_rule"] <= 120
+    assert found["worst_ns"] <= 6.0
     # Strobes and resets come from registers, each of which drives some of the loads.
     assert found["control"]["registers"]["loads"] <= 260
     assert found["control"]["logic"]["loads"] <= 260

@@ -1,6 +1,6 @@
 """Single components of the gateware in Amaranth's simulator, with random waits on every port, against references in plain Python.
 
-Here axons and lists; other units in the files beside this one.
+Here axons; other units in the files beside this one.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spikeloom.hdl.axons import AxonUnit, BankExpander, DelaySlots, ListWalker
+from spikeloom.hdl.axons import AxonUnit, BankExpander, DelaySlots
 from spikeloom.hdl.layouts import spikes_layout, struct
 from spikeloom.hdl.queue import Queue
-from spikeloom.memories import Memory, memory_specs
+from spikeloom.memories import memory_specs
 from spikeloom.params import ArrayParams
 from tests.units import Process, Taker, feed, packed, send, settle, simulate, watch
 
@@ -253,64 +253,10 @@ def test_packets_that_wait_for_their_tick_leave_in_it_and_say_two_cycles_ahead_t
     assert next(cycle for cycle in idle if cycle >= begins) == begins + 11
 
 
-# Lists.
-
-LISTS = ArrayParams(lanes=8, banks=2, words=32, block=8, folds=4, axons=16, entries=64)
-
-
-@pytest.mark.parametrize("pauses", PAUSES)
-def test_a_walker_follows_lists_in_order(pauses: tuple[float, float]) -> None:
-    rng = random.Random(f"{pauses}")
-    specs = memory_specs(LISTS)
-    axon_layout, entry_layout = (struct(specs[memory].entry) for memory in (Memory.AXONS, Memory.ENTRIES))
-    counts = [0, 1, 2, 1, 0, 3, 5, 1, 0, 0, 7, 4, 1, 2, 3, 1]
-    axons = [{"start": rng.randrange(64 - count), "base": rng.randrange(4), "count": count} for count in counts]
-    entries = [{"word": rng.randrange(32), "fold": rng.randrange(4)} for _ in range(64)]
-    order = [rng.randrange(16) for _ in range(50)]
-    walker = ListWalker(LISTS, axon_layout, entry_layout)
-    taker = Taker(walker.o, rng, pauses[1])
-    expected = [packed(entry_layout, {"word": entries[i]["word"], "fold": (entries[i]["fold"] + axons[axon]["base"]) % 4})
-                for axon in order for i in range(axons[axon]["start"], axons[axon]["start"] + axons[axon]["count"])]
-
-    async def tables(ctx: Any) -> None:
-        """Synchronous memories."""
-        while True:
-            _, _, axon, entry = await ctx.tick().sample(walker.axon_address, walker.entry_address)
-            ctx.set(walker.axon, axons[axon])
-            ctx.set(walker.entry, entries[entry])
-
-    async def run(ctx: Any) -> None:
-        await feed(walker.i, order, rng, pauses[0])(ctx)
-        await settle(ctx, walker.idle)
-
-    simulate(walker, run, background=[taker.run, tables])
-    assert taker.payloads == expected
-
-
-def test_a_walker_gives_an_entry_a_cycle_between_axons_that_wait() -> None:
-    specs = memory_specs(LISTS)
-    walker = ListWalker(LISTS, struct(specs[Memory.AXONS].entry), struct(specs[Memory.ENTRIES].entry))
-    taker = Taker(walker.o, random.Random(4))
-
-    async def tables(ctx: Any) -> None:
-        while True:
-            _, _, axon, entry = await ctx.tick().sample(walker.axon_address, walker.entry_address)
-            ctx.set(walker.axon, {"start": axon, "base": 0, "count": 1 + axon % 3})
-            ctx.set(walker.entry, {"word": entry % 32, "fold": 0})
-
-    async def run(ctx: Any) -> None:
-        await feed(walker.i, [i % 16 for i in range(64)], random.Random(5))(ctx)
-        await settle(ctx, walker.idle)
-
-    simulate(walker, run, background=[taker.run, tables])
-    assert len(taker.found) == sum(1 + i % 16 % 3 for i in range(64))
-    assert taker.found[-1][0] - taker.found[0][0] == len(taker.found) - 1
-
-
 def test_payloads_pack_as_the_contract_says() -> None:
     """A layout made of a record has the record's places."""
     rng = np.random.default_rng(6)
-    for spec in memory_specs(LISTS).values():
+    for spec in memory_specs(replace(PARAMS, folds=4)).values():
         values = {field.name: int(rng.integers(field.low, field.high + 1)) for field in spec.entry}
         assert packed(struct(spec.entry), values) == int(spec.entry.pack(**values))
     assert spikes_layout(PARAMS).size == PARAMS.block + PARAMS.block_bits + PARAMS.delay_bits + 1
