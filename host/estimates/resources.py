@@ -55,7 +55,7 @@ def memories(params: ArrayParams) -> list[tuple[int, int, bool]]:
     found = [(params.chunks * params.chunk_lanes * params.weight_bits, params.words, True)] * params.banks
     depth = params.delays * (1 << (params.delay_depth - 1).bit_length())
     if params.delays > 1:
-        found.append((params.block + params.block_bits, depth, depth > 128))
+        found.append((params.block + params.block_bits + 2 * params.banks, depth, depth > 128))  # of each bank, whether one axon, or more
     for memory in (*state_memories(params), Memory.NEURON_CLASS, Memory.THRESHOLD, Memory.BIAS, Memory.RESET):
         found += [(specs[memory].entry.bits, params.neuron_rows, params.neuron_rows > 128)] * params.neurons_per_cycle
     for memory, more in ((Memory.FANOUT, 0), (Memory.DESTINATIONS, 2)):  # what the spike unit keeps beside an entry
