@@ -1,7 +1,7 @@
-"""Bounded proof of hdl/queue.py, or with --late of hdl/late.py: no payload is lost, doubled, altered or overtaken, whatever comes and
-whenever it is taken; and ``only`` (``last``) says that there is one.
+"""Bounded proof of hdl/queue.py: no payload is lost, doubled, altered or overtaken, whatever comes and whenever it is taken; and
+``last`` says that there is one.
 
-    python formal/queue.py [DEPTH [CYCLES]] [--late]     default: a queue of 4, every behaviour of the first 14 cycles
+    python formal/queue.py [DEPTH [CYCLES]]     default: a queue of 4, every behaviour of the first 14 cycles
 
 The queue stands beside a monitor that counts what is inside and follows one payload, which one being left open: when it was
 put in, how many were in front of it, and whether it comes out at its turn. Yosys' SAT solver looks for inputs that break an
@@ -19,7 +19,6 @@ from amaranth.back import rtlil  # type: ignore[attr-defined]  # amaranth-stubs 
 from amaranth.hdl import Assert, Module, Signal
 
 from spikeloom.hdl.component import Component
-from spikeloom.hdl.late import LateQueue
 from spikeloom.hdl.queue import Queue
 
 #: Bits of a payload: enough to tell payloads apart, as no logic of the queue looks at them.
@@ -29,15 +28,15 @@ BITS = 2
 class Monitor(Component):
     """A queue and what must hold of it; ``mark`` chooses the payload that is followed."""
 
-    def __init__(self, depth: int, broken: bool, late: bool) -> None:
-        self.depth, self.broken, self.late = depth, broken, late
+    def __init__(self, depth: int, broken: bool) -> None:
+        self.depth, self.broken = depth, broken
         self.payload, self.valid = Signal(BITS), Signal()
         self.ready, self.mark = Signal(), Signal()
         super().__init__({})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        queue: Any = (LateQueue if self.late else Queue)(BITS, self.depth)
+        queue: Any = Queue(BITS, self.depth)
         m.submodules.queue = queue
         inside, ahead = Signal(range(self.depth + 1)), Signal(range(self.depth + 1))
         followed, over, value = Signal(), Signal(), Signal(BITS)
@@ -56,16 +55,14 @@ class Monitor(Component):
                 m.d.comb += Assert(queue.o.payload == value, "altered or overtaken")
         m.d.comb += [Assert(queue.o.valid == (inside != 0), "lost or made up"),
                      Assert(queue.i.ready == (inside != self.depth), "not its depth")]
-        if self.late:
+        if self.depth > 2:
             m.d.comb += Assert(~queue.o.valid | (queue.last == (inside == 1)), "not the last one")
-        elif self.depth > 2:
-            m.d.comb += Assert(queue.only == (inside == 1), "not the only one")
         return m
 
 
-def proved(depth: int, cycles: int, broken: bool = False, late: bool = False) -> bool:
+def proved(depth: int, cycles: int, broken: bool = False) -> bool:
     """Whether no input of ``cycles`` cycles breaks an assertion; RuntimeError when the tool says neither."""
-    monitor = Monitor(depth, broken, late)
+    monitor = Monitor(depth, broken)
     text = rtlil.convert(monitor, ports=[monitor.payload, monitor.valid, monitor.ready, monitor.mark], emit_src=False)
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "monitor.il")
@@ -88,11 +85,10 @@ def main() -> int:
     parser.add_argument("depth", nargs="?", type=int, default=4)
     parser.add_argument("cycles", nargs="?", type=int, default=14)
     parser.add_argument("--broken", action="store_true")
-    parser.add_argument("--late", action="store_true")
     options = parser.parse_args()
     if options.depth < 2 or options.cycles < 1:
         parser.error("DEPTH must be at least 2, CYCLES at least 1")
-    good = proved(options.depth, options.cycles, options.broken, options.late)
+    good = proved(options.depth, options.cycles, options.broken)
     print(f"depth {options.depth}, {options.cycles} cycles: {'proved' if good else 'an assertion breaks'}")
     return 0 if good else 1
 

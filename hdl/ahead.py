@@ -7,8 +7,8 @@ from amaranth.lib.wiring import In, Out
 from spikeloom.hdl.component import Component
 from spikeloom.hdl.entrance import axons_layout
 from spikeloom.hdl.expander import several
-from spikeloom.hdl.late import LateQueue
 from spikeloom.hdl.layouts import StructView
+from spikeloom.hdl.queue import Queue
 from spikeloom.params import ArrayParams
 
 #: Packets that the host port may send to the cores before their tick begins.
@@ -94,7 +94,7 @@ class Ahead(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.queue = queue = LateQueue(kept_layout(self.params), 2 * AHEAD)
+        m.submodules.queue = queue = Queue(kept_layout(self.params), 2 * AHEAD)
         m.submodules.register = register = KeptRegister(self.params)
         wiring.connect(m, queue.o, register.i)
         before, turn = self.turn, Signal()  # of the running tick, which changes with every tick

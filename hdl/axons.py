@@ -9,7 +9,6 @@ from spikeloom.hdl.ahead import Ahead, KeptRegister, keep, kept_layout
 from spikeloom.hdl.component import SHALLOW, Component, ram
 from spikeloom.hdl.entrance import axons_layout, delayed_layout
 from spikeloom.hdl.expander import BankExpander
-from spikeloom.hdl.late import LateQueue
 from spikeloom.hdl.layouts import StructView, struct_signal
 from spikeloom.hdl.queue import Queue
 from spikeloom.params import ArrayParams
@@ -80,7 +79,7 @@ class DelaySlots(Component):
 
         # Packets are read from the running tick's slot, and when that is empty, from the next one's. They wait in a ready queue with the
         # turn of the tick in which they are due. `held` are in it or on their way to it.
-        m.submodules.ready = queue = LateQueue(entry, 4)
+        m.submodules.ready = queue = Queue(entry, 4)
         m.submodules.register = register = KeptRegister(self.params)
         m.d.comb += [queue.clear.eq(self.clear), register.clear.eq(self.clear)]
         wiring.connect(m, queue.o, register.i)

@@ -6,8 +6,8 @@ from amaranth.lib.wiring import In, Out
 
 from spikeloom.fields import bits_for
 from spikeloom.hdl.component import COPY, Component
-from spikeloom.hdl.late import LateQueue
 from spikeloom.hdl.layouts import StructView, struct_signal
+from spikeloom.hdl.queue import Queue
 from spikeloom.params import ArrayParams
 
 
@@ -76,7 +76,7 @@ class BankExpander(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.queue = queue = LateQueue(self.queued, 16)
+        m.submodules.queue = queue = Queue(self.queued, 16)
         # `there`: an axon is, or else the mask is anything. `more`: behind it there is another one, if a bit says so: one for packets
         # out of the queue, one for those of `i`, and one for kept ones.
         mask, block = Signal(self.width, reset_less=True), Signal(self.params.block_bits, reset_less=True)

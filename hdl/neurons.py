@@ -11,9 +11,9 @@ from spikeloom.fields import bits_for
 from spikeloom.hdl.access import AccessBus, AccessInterface, forward
 from spikeloom.hdl.component import Component, later
 from spikeloom.hdl.drain import Drain, promised
-from spikeloom.hdl.late import LateQueue
 from spikeloom.hdl.layouts import ArrayView, StructView, row_layout, tick_layout
 from spikeloom.hdl.neuron_memory import CONSTANTS, NeuronMemory
+from spikeloom.hdl.queue import Queue
 from spikeloom.hdl.synapses import adder_levels
 from spikeloom.memories import Memory, state_memories
 from spikeloom.params import ArrayParams
@@ -108,7 +108,7 @@ class NeuronUnit(Component):
         self.fresh = later(m, self.tick.fresh, first + 1, "fresh", reset_less=True)
         self.info = layout(later(m, self.tick.as_value(), first + 3, "info", reset_less=True))
         self.fresh_4 = later(m, self.info.fresh, 1, "fresh_4", reset_less=True)
-        m.submodules.queue = queue = LateQueue(row_layout(self.params), ROWS)
+        m.submodules.queue = queue = Queue(row_layout(self.params), ROWS)
         row = queue.i.payload
         values, overflows, spiking, opening = [], [], [], []
         for column in range(self.params.neurons_per_cycle):

@@ -1,6 +1,6 @@
 """A first-in first-out queue between two streams, and a register."""
 
-from amaranth.hdl import Module, Mux, ShapeLike, Signal
+from amaranth.hdl import Module, Mux, ResetSignal, ShapeLike, Signal
 from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
@@ -23,12 +23,14 @@ class Queue(Component):
     Members
     -------
     i, o : streams of ``shape``, in and out.
-    only : out, 1 bit. What ``o`` shows is all there is. A register; of queues of more than two.
+    clear : in, 1 bit. Forget everything, also what comes; of queues of more than two.
+    last : out, 1 bit. Where ``o`` is valid: what it shows is all there is; of queues of more than two.
     """
 
     i: stream.Interface
     o: stream.Interface
-    only: Signal
+    clear: Signal
+    last: Signal
 
     #: Cycles from a transfer at ``i`` to ``o.valid``.
     LATENCY = 1
@@ -37,11 +39,12 @@ class Queue(Component):
         if depth < 2 or depth & (depth - 1):
             raise ValueError(f"Queue depth must be a power of two of at least 2, not {depth}")
         self.shape, self.depth = shape, depth
-        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape)), "only": Out(1)})
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))}
+                         | ({"clear": In(1), "last": Out(1)} if depth > 2 else {}))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        room, there = Signal(init=1), Signal()
+        room, there = Signal(init=1), Signal(reset_less=self.depth > 2)
         m.d.comb += [self.i.ready.eq(room), self.o.valid.eq(there)]
         if self.depth == 2:
             self._registers(m, room, there)
@@ -62,27 +65,32 @@ class Queue(Component):
             m.d.sync += room.eq(0)
 
     def _memory(self, m: Module, room: Signal, there: Signal) -> None:
+        """Of each register a transfer is an enable or a set, and not in its data: what comes and what goes may be known late."""
         m.submodules.store = store = ram(self.shape, self.depth, block=False)
-        write = store.write_port()
-        read = store.read_port(domain="comb")
+        write, read = store.write_port(), store.read_port(domain="comb")
         head, next_head = Signal(range(self.depth)), Signal(range(self.depth))
         tail, next_tail = Signal(range(self.depth)), Signal(range(self.depth))
-        come, gone = Signal(), Signal()
+        come, gone, forget = Signal(), Signal(), Signal()
         m.d.comb += [
-            come.eq(self.i.valid & room), gone.eq(there & self.o.ready), next_head.eq(head + 1), next_tail.eq(tail + 1),
+            next_head.eq(head + 1), next_tail.eq(tail + 1),
+            come.eq(self.i.valid & room), gone.eq(there & self.o.ready), self.last.eq(next_head == tail),
             # While there is room, nothing is lost where the tail points: no decision lies before this enable either.
             write.addr.eq(tail), write.data.eq(self.i.payload), write.en.eq(room),
-            read.addr.eq(head), self.o.payload.eq(read.data),
+            read.addr.eq(head), self.o.payload.eq(read.data), forget.eq(self.clear | ResetSignal()),
         ]
         with m.If(come):
-            m.d.sync += tail.eq(next_tail)
+            m.d.sync += [tail.eq(next_tail), room.eq(next_tail != head)]
         with m.If(gone):
             m.d.sync += head.eq(next_head)
-        # The last place is taken where the tail comes to the head, the last payload leaves where the head comes to the tail.
-        with m.If(come & ~gone):
-            m.d.sync += [there.eq(1), room.eq(next_tail != head), self.only.eq(~there)]
-        with m.Elif(gone & ~come):
-            m.d.sync += [there.eq(~self.only), room.eq(1), self.only.eq((head + 2)[: len(head)] == tail)]
+        with m.If(self.o.ready):  # also while nothing is there, and so there is room already
+            m.d.sync += [room.eq(1), there.eq(there & ~self.last)]
+        with m.If(self.clear):
+            m.d.sync += [head.eq(0), tail.eq(0), room.eq(1)]
+        # What comes is a set: so the reset, which would be in its place, is one of the things that are known early.
+        with m.If(forget):
+            m.d.sync += there.eq(0)
+        with m.If(come & ~forget):
+            m.d.sync += there.eq(1)
 
 
 class Register(Component):

@@ -12,7 +12,6 @@ import pytest
 from amaranth.hdl import UnusedElaboratable
 
 from spikeloom.hdl.ahead import AHEAD, Ahead
-from spikeloom.hdl.late import LateQueue
 from spikeloom.hdl.queue import Queue, Register
 from spikeloom.params import ArrayParams
 from tests.units import Taker, feed, packed, send, settle, simulate, watch
@@ -23,12 +22,12 @@ PAUSES = [(0.0, 0.0), (0.0, 0.7), (0.7, 0.0), (0.5, 0.5)]
 
 # Queue.
 
-@pytest.mark.parametrize(("kind", "depth"), [(Queue, 2), (Queue, 8), (LateQueue, 8)])
+@pytest.mark.parametrize("depth", [2, 8])
 @pytest.mark.parametrize("pauses", PAUSES)
-def test_a_queue_keeps_order_and_fills(kind: type[Queue] | type[LateQueue], depth: int, pauses: tuple[float, float]) -> None:
+def test_a_queue_keeps_order_and_fills(depth: int, pauses: tuple[float, float]) -> None:
     rng = random.Random(depth)
     sent = [rng.randrange(1 << 9) for _ in range(300)]
-    queue = kind(9, depth)
+    queue = Queue(9, depth)
     taker = Taker(queue.o, rng, pauses[1])
     full = Counter[str]()
 
@@ -50,16 +49,14 @@ def test_a_queue_keeps_order_and_fills(kind: type[Queue] | type[LateQueue], dept
     if pauses == (0.7, 0.0):
         assert full["empty"] > 50, "the queue was never empty"
     if pauses == (0.0, 0.0):  # a payload a cycle, each later by the latency
-        assert [cycle for cycle, _ in taker.found] == list(range(kind.LATENCY, len(sent) + kind.LATENCY))
+        assert [cycle for cycle, _ in taker.found] == list(range(Queue.LATENCY, len(sent) + Queue.LATENCY))
 
 
 @pytest.mark.parametrize("depth", [4, 8])
-@pytest.mark.parametrize("kind", [Queue, LateQueue])
-def test_a_queue_says_that_one_is_inside(kind: type[Queue] | type[LateQueue], depth: int) -> None:
-    """At every fill, whatever comes and leaves in the same cycle. A late one says so where there is any."""
+def test_a_queue_says_that_one_is_inside(depth: int) -> None:
+    """At every fill, whatever comes and leaves in the same cycle, where there is any."""
     rng = random.Random(depth)
-    queue = kind(4, depth)
-    one = queue.only if isinstance(queue, Queue) else queue.last
+    queue = Queue(4, depth)
     met = Counter[tuple[int, bool, bool]]()
 
     async def run(ctx: Any) -> None:
@@ -69,8 +66,8 @@ def test_a_queue_says_that_one_is_inside(kind: type[Queue] | type[LateQueue], de
             valid, ready = rng.random() < often, rng.random() < 0.5
             ctx.set(queue.i.valid, valid)
             ctx.set(queue.o.ready, ready)
-            _, _, only, comes, leaves = await ctx.tick().sample(one, queue.i.ready, queue.o.valid)
-            assert only == (inside == 1) or (kind is LateQueue and not inside), f"cycle {cycle}: {inside} inside"
+            _, _, last, comes, leaves = await ctx.tick().sample(queue.last, queue.i.ready, queue.o.valid)
+            assert not inside or last == (inside == 1), f"cycle {cycle}: {inside} inside"
             come, gone = bool(valid and comes), bool(ready and leaves)
             met[inside, come, gone] += 1
             inside += come - gone
@@ -81,8 +78,8 @@ def test_a_queue_says_that_one_is_inside(kind: type[Queue] | type[LateQueue], de
     assert set(met) == possible
 
 
-def test_a_late_queue_forgets_what_is_inside_and_what_comes() -> None:
-    queue = LateQueue(4, 4)
+def test_a_queue_forgets_what_is_inside_and_what_comes() -> None:
+    queue = Queue(4, 4)
 
     async def run(ctx: Any) -> None:
         for inside in range(4):
@@ -103,9 +100,8 @@ def test_a_late_queue_forgets_what_is_inside_and_what_comes() -> None:
     simulate(queue, run)
 
 
-@pytest.mark.parametrize("kind", [Queue, LateQueue])
-def test_a_queue_holds_exactly_its_depth(kind: type[Queue] | type[LateQueue]) -> None:
-    queue = kind(4, 4)
+def test_a_queue_holds_exactly_its_depth() -> None:
+    queue = Queue(4, 4)
 
     async def fill(ctx: Any) -> None:
         for i in range(4):
