@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from amaranth.hdl import Module, ShapeLike, Signal, Value
+from amaranth.hdl import Cat, Const, Module, ShapeLike, Signal, Value
 from amaranth.lib import memory, wiring
 
 if TYPE_CHECKING:
@@ -45,3 +45,13 @@ def later(m: Module, value: Value, cycles: int, name: str, *, reset_less: bool =
         m.d.sync += held.eq(value)
         value = held
     return value
+
+
+def every(terms: list[Value]) -> Value:
+    """Whether all are set: by a carry chain, one LUT of whose slices is each term, which of many takes less time than levels of logic."""
+    return (Const(1, 1) + Cat(Const(1, 1), *terms))[-1]
+
+
+def some(terms: list[Value]) -> Value:
+    """Likewise whether any is set."""
+    return (Const((1 << len(terms)) - 1, len(terms)) + Cat(*terms))[-1]

@@ -6,7 +6,7 @@ from amaranth.hdl import Signal, signed, unsigned
 from amaranth.lib import data, enum
 
 from spikeloom.fields import Record, bits_for
-from spikeloom.memories import ADDRESS_BITS
+from spikeloom.memories import ADDRESS_BITS, Memory, memory_specs
 from spikeloom.packets import WORD_BITS
 from spikeloom.params import DATA_BITS, ArrayParams
 
@@ -69,9 +69,9 @@ def flit_layout(params: ArrayParams) -> data.StructLayout:
 
 
 def row_layout(params: ArrayParams) -> data.StructLayout:
-    """A row of updated neurons: who spiked, who has a potential to send, and the potentials; ``due`` as for a flit."""
+    """A row of updated neurons: its entry of FANOUT, who spiked, who has a potential to send, and the potentials; ``due`` as for a flit."""
     per_row = params.neurons_per_cycle
-    return data.StructLayout({"row": bits_for(params.neuron_rows), "spikes": per_row, "open": per_row, "due": 1,
+    return data.StructLayout({"fanout": struct(memory_specs(params)[Memory.FANOUT].entry), "spikes": per_row, "open": per_row, "due": 1,
                               "membrane": data.ArrayLayout(signed(params.state_bits), per_row)})
 
 

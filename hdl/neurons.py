@@ -9,13 +9,13 @@ from amaranth.lib.wiring import In, Out
 
 from spikeloom.fields import bits_for
 from spikeloom.hdl.access import AccessBus, AccessInterface, forward
-from spikeloom.hdl.component import Component, later
+from spikeloom.hdl.component import SHALLOW, Component, later, ram
 from spikeloom.hdl.drain import Drain, promised
-from spikeloom.hdl.layouts import ArrayView, StructView, row_layout, tick_layout
+from spikeloom.hdl.layouts import ArrayView, StructView, row_layout, struct, tick_layout
 from spikeloom.hdl.neuron_memory import CONSTANTS, NeuronMemory
 from spikeloom.hdl.queue import Queue
 from spikeloom.hdl.synapses import adder_levels
-from spikeloom.memories import Memory, state_memories
+from spikeloom.memories import Memory, memory_specs, state_memories
 from spikeloom.params import ArrayParams
 
 #: Rows on their way through the unit and in the queue behind it.
@@ -64,7 +64,7 @@ class NeuronUnit(Component):
     idle : out, 1 bit. Nothing is inside.
     due : out, 2 bits. A row is inside whose packets are due in a tick of turn 0, of turn 1.
     overflow : out, 1 bit. A synaptic current left its width.
-    bus : :class:`AccessBus`, in. Serves the neuron memories and CLASSES.
+    bus : :class:`AccessBus`, in. Serves the neuron memories, CLASSES and FANOUT.
     """
 
     valid: Signal
@@ -127,6 +127,8 @@ class NeuronUnit(Component):
             overflows.append(overflow)
             spiking.append(spikes)
             opening.append(opens)
+        fanout = self._fanout(m, valid[-2], number[-2])
+        values.append(fanout.as_value() & self.bus.chosen[Memory.FANOUT].replicate(len(fanout.as_value())))
         inside, none = Signal(range(ROWS + 1)), Signal(init=1)  # `none`: nothing is inside
         # One that is taken from the queue counts a cycle longer, in which it is in the next unit.
         spikes, opens = (later(m, valid[-2] & Cat(each).any(), 1, name) for each, name in ((spiking, "spikes"), (opening, "opens")))
@@ -139,7 +141,7 @@ class NeuronUnit(Component):
                      self.ample.eq(inside < room - 1 - promised(self.params))]
         m.d.comb += [
             self.bus.value.eq(reduce(or_, values)), self.overflow.eq(Cat(overflows).any()),
-            row.row.eq(number[-1]), row.due.eq(due[-1]),
+            row.fanout.eq(fanout), row.due.eq(due[-1]),
             # Without potentials to send, which would be most of a choice, a row passes by an empty queue.
             queue.i.valid.eq(comes & (queue.o.valid | opens | ~self.o.ready)), queue.o.ready.eq(self.o.ready),
             self.o.payload.eq(queue.o.payload), self.o.valid.eq(queue.o.valid | (spikes & ~opens)),
@@ -154,9 +156,19 @@ class NeuronUnit(Component):
             m.d.sync += between[turn].eq(Cat(one & (made == turn) for one, made in before).any())
             m.d.comb += self.due[turn].eq(between[turn] | Cat(one & (made == turn) for one, made in there).any())
         with m.If(~queue.o.valid):
-            m.d.comb += [self.o.payload.row.eq(row.row), self.o.payload.due.eq(row.due), self.o.payload.spikes.eq(row.spikes),
+            m.d.comb += [self.o.payload.fanout.eq(row.fanout), self.o.payload.due.eq(row.due), self.o.payload.spikes.eq(row.spikes),
                          self.o.payload.open.eq(0)]
         return m
+
+    def _fanout(self, m: Module, valid: Value, number: Value) -> StructView:
+        """Where the destinations of a row begin, a cycle later; the bus has the table while there is none."""
+        spec = memory_specs(self.params)[Memory.FANOUT]
+        m.submodules.fanout = store = ram(struct(spec.entry), spec.span, block=spec.span > 2 * SHALLOW)
+        read, write = store.read_port(), store.write_port()
+        m.d.comb += [read.addr.eq(Mux(valid, number, self.bus.address)), write.addr.eq(self.bus.address),
+                     write.data.eq(self.bus.data), write.en.eq(self.bus.chosen[Memory.FANOUT] & self.bus.write)]
+        entry: StructView = read.data
+        return entry
 
     def _column(self, m: Module, column: int, store: NeuronMemory, valid: list[Value], row: StructView) -> tuple[Value, Value, Value]:
         """The arithmetic of one column, stage by stage. Returns whether a current overflowed; and, a cycle before the row is shown,

@@ -2,11 +2,11 @@
 
 from typing import cast
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
-from amaranth.lib import data, stream
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.component import Component
+from spikeloom.hdl.component import Component, some
 from spikeloom.hdl.layouts import StructView, flit_layout, struct_signal
 from spikeloom.params import ArrayParams
 
@@ -82,33 +82,31 @@ class Router(Component):
         m = Module()
         requests: dict[str, list[tuple[str, Value, Value]]] = {name: [] for name in self.ports}
         heads: dict[str, StructView] = {}
-        busy: list[Value] = [Const(0, 1), Const(0, 1)]
+        busy: tuple[list[Value], list[Value]] = ([], [])
         for source in self.ports:
             i = getattr(self, f"i_{source}")
-            ways = self._ways(i.payload.target, source)
-            left, taken = Signal(len(ways), name=f"left_{source}"), Signal(len(ways), name=f"taken_{source}")
-            due, heads[source] = self._queue(m, source, Cat(ways.values()), left, taken)
+            names = list(self._ways(i.payload.target, source))
+            left, taken = Signal(len(names), name=f"left_{source}"), Signal(len(names), name=f"taken_{source}")
+            due, heads[source] = self._queue(m, source, left, taken)
             for turn in range(2):
-                busy[turn] |= due[turn] | (i.valid & (i.payload.due == turn))
-            for number, name in enumerate(ways):
+                busy[turn].extend([due[turn], i.valid & (i.payload.due == turn)])
+            for number, name in enumerate(names):
                 requests[name].append((source, left[number], taken[number]))
         for name, asking in requests.items():
             self._arbitrate(m, name, asking, heads)
-        m.d.sync += self.busy.eq(Cat(busy))
+        m.d.sync += self.busy.eq(Cat(some(terms) for terms in busy))
         return m
 
-    def _queue(self, m: Module, source: str, ways: Value, left: Signal, taken: Signal) -> tuple[tuple[Value, Value], StructView]:
+    def _queue(self, m: Module, source: str, left: Signal, taken: Signal) -> tuple[tuple[Value, Value], StructView]:
         """Room for two flits that come from ``source``. Of the first in line it shows the ways that are ``left``, none if there is no
         flit, of which some are ``taken``. Returns whether there are flits that are due in a tick of either turn, and the first one.
 
-        A flit's ways are found as it comes in. The flit itself stays where it is put, in one of two places, so that whether the one before
-        it leaves, which is known late, is nothing to it.
+        A flit's ways are found as it comes in, or as the one before it leaves. The flit itself stays where it is put, in one of two
+        places, so that whether the one before it leaves, which is known late, is nothing to it.
         """
         i = getattr(self, f"i_{source}")
         room, there = Signal(init=1, name=f"room_{source}"), Signal(name=f"there_{source}")
-        waits = data.StructLayout({"ways": len(left), "due": 1})
-        spare = struct_signal(waits, name=f"spare_{source}", reset_less=True)
-        first_due, first, place = Signal(name=f"due_{source}"), Signal(name=f"first_{source}"), Signal(name=f"place_{source}")
+        first, place = Signal(name=f"first_{source}"), Signal(name=f"place_{source}")
         places = [struct_signal(flit_layout(self.params), name=f"flit_{source}_{number}", reset_less=True) for number in range(2)]
         head, done = struct_signal(flit_layout(self.params), name=f"head_{source}"), Signal(name=f"done_{source}")
         m.d.comb += [i.ready.eq(room), done.eq((left & ~taken) == 0), head.eq(Mux(first, places[1], places[0]))]
@@ -116,16 +114,17 @@ class Router(Component):
         for number, flit in enumerate(places):
             with m.If(room & (place == number)):
                 m.d.sync += flit.eq(i.payload)
-        with m.If(room):
-            m.d.sync += [spare.ways.eq(ways), spare.due.eq(i.payload.due)]
         with m.If(done):
-            m.d.sync += [left.eq(Mux(room, Mux(i.valid, ways, 0), spare.ways)), first_due.eq(Mux(room, i.payload.due, spare.due)),
-                         first.eq(place ^ ~room), there.eq(i.valid | ~room), room.eq(1)]
-        with m.Else():
-            m.d.sync += left.eq(left & ~taken)
-            with m.If(i.valid):
-                m.d.sync += room.eq(0)
-        return cast("tuple[Value, Value]", tuple((there & (first_due == turn)) | (~room & (spare.due == turn)) for turn in range(2))), head
+            m.d.sync += [first.eq(place ^ ~room), there.eq(i.valid | ~room), room.eq(1)]
+        with m.Elif(i.valid):
+            m.d.sync += room.eq(0)
+        # What is left comes from where a flit is, of which one at most is first in line next.
+        comes, *waits = (Cat(self._ways(flit.target, source).values()) for flit in (i.payload, *places))
+        m.d.sync += left.eq(Cat(some([
+            done & room & i.valid & comes[number], *(done & ~room & (first == 1 - at) & way[number] for at, way in enumerate(waits)),
+            left[number] & ~taken[number] & ~done]) for number in range(len(left))))
+        due = tuple((there & (head.due == turn)) | (~room & (Mux(first, places[0].due, places[1].due) == turn)) for turn in range(2))
+        return cast("tuple[Value, Value]", due), head
 
     def _arbitrate(self, m: Module, name: str, asking: list[tuple[str, Value, Value]],
                    heads: dict[str, StructView]) -> None:

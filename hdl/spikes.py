@@ -5,28 +5,27 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.access import AccessBus, AccessInterface
-from spikeloom.hdl.component import SHALLOW, Component, ram
+from spikeloom.hdl.access import AccessBus, AccessInterface, forward
+from spikeloom.hdl.component import Component, every, some
+from spikeloom.hdl.destinations import Destinations
 from spikeloom.hdl.layouts import (
     Kind,
     StructView,
     flit_layout,
     row_layout,
     spikes_layout,
-    struct,
     struct_signal,
     target_layout,
     tick_layout,
 )
 from spikeloom.hdl.queue import Queue
-from spikeloom.memories import Memory, memory_specs
 from spikeloom.params import ArrayParams
 
 
 class SpikeUnit(Component):
     """Sends every row to each destination of its list: spikes in one packet, or potentials in one packet a bit plane.
 
-    A packet a cycle: the list of the next row is looked up, and its first destination, while the row before is sent. A packet that
+    A packet a cycle: the first destination of the next row is looked up while the row before is sent. A packet that
     would be empty is not sent, but costs its cycle, as it waits for those before it. Packets for the host are joined, and so are those
     for cores that are not due in the next tick: as long as ``more`` rows of the same tick may come, one of each kind is kept back, and
     what follows on the same way for the same block goes with it.
@@ -41,7 +40,7 @@ class SpikeUnit(Component):
     idle : out, 1 bit. Nothing is inside; a row may wait at ``i``.
     due : out, 2 bits. Something is inside that is due in a tick of turn 0, of turn 1.
     fault : out, 1 bit. A packet is made without delay in ticks that overlap: it may come a tick too late.
-    bus : :class:`AccessBus`, in. Serves FANOUT and DESTINATIONS.
+    bus : :class:`AccessBus`, in. Serves DESTINATIONS.
     """
 
     i: stream.Interface
@@ -70,11 +69,10 @@ class SpikeUnit(Component):
         next_row, row = (struct_signal(row_layout(self.params), name=name, reset_less=True) for name in ("next_row", "row"))
         waiting, active = Signal(), Signal()  # whether there is a next row, and one that is being sent
         take, done, ends = Signal(), Signal(), Signal()
-        # The entry that may come next is looked for before anybody knows whether this one is done, which is known late and tells only
-        # whether it is taken. The bus has the table while nothing is sent.
-        following, onward, turn_page = Signal(range(self.params.destinations)), Signal(range(self.params.destinations)), Signal()
-        fanout = self._table(m, Memory.FANOUT, Mux(self.i.valid, self.i.payload.row, self.bus.address), self.i.ready)
-        entry = self._table(m, Memory.DESTINATIONS, following, turn_page)
+        fanout = next_row.fanout
+        m.submodules.destinations = destinations = Destinations(self.params)
+        entry = destinations.entry
+        forward(m, self.bus, destinations.bus)
         m.submodules.packets = packets = Queue(self.packet, 2)  # which parts the paths in front of it and behind
         taken, advance = packets.i.ready, Signal()
         m.d.comb += advance.eq(active & taken)
@@ -86,20 +84,22 @@ class SpikeUnit(Component):
         # Of either tick, whether more may come behind the head: as it was a cycle ago. Of a full queue only the first is seen.
         coming = Signal(2)
         behind = [(waiting, next_row.due), (active, row.due), (packets.o.valid, packets.o.payload.due)]
-        m.d.sync += [coming[turn].eq(self.more[turn] | Cat(valid & (due == turn) for valid, due in behind).any() | ~taken)
+        m.d.sync += [coming[turn].eq(some([self.more[turn], *(valid & (due == turn) for valid, due in behind), ~taken]))
                      for turn in range(2)]
         kept = self._send(m, packets.o, coming)
 
         m.d.comb += [
             packets.i.valid.eq(active & wanted),
             # Nothing here asks what is in the packet, which is known late.
-            done.eq(active & taken & last), ends.eq(taken & last & entry.last), turn_page.eq(~active | done),
+            done.eq(active & taken & last), ends.eq(taken & last & entry.last),
             take.eq(waiting & fanout.valid & (~active | ends)),
             self.i.ready.eq(~(waiting & fanout.valid & active) | ends),
-            following.eq(Mux(active & ~entry.last, onward, Mux(active | waiting, fanout.start, self.bus.address))),
+            # The entry that may come next is looked for before anybody knows whether this one is done, which is known late and tells
+            # only whether it is taken.
+            destinations.start.eq(fanout.start), destinations.begins.eq(Mux(active, entry.last, waiting)),
+            destinations.used.eq(active | waiting), destinations.advance.eq(~active | done),
+            self.bus.value.eq(destinations.bus.value),
         ]
-        with m.If(turn_page):
-            m.d.sync += onward.eq(following + 1)
         planes = Signal.like(entry.planes)  # from this one on, where it is not the first
         left = Mux(first, entry.planes, planes)
         with m.If(advance):
@@ -116,25 +116,6 @@ class SpikeUnit(Component):
                      *(self.due[turn].eq(Cat(valid & (due == turn) for valid, due in there).any()) for turn in range(2)),
                      self.fault.eq(active & wanted & ~entry.host & (entry.delay == 0) & self.tick.overlap)]
         return m
-
-    def _table(self, m: Module, kind: Memory, address: Value, enable: Value | int = 1) -> StructView:
-        """A memory, read at ``address``, which is the bus's while nothing else is to be read; returns the entry, shown a cycle later. That
-        of a destination says as well, as nobody could find out in time, whether it is for ``spikes`` or for ``several`` planes."""
-        spec = memory_specs(self.params)[kind]
-        entry = struct(spec.entry)
-        told = {"spikes": 1, "several": 1} if kind == Memory.DESTINATIONS else {}
-        layout = data.StructLayout(entry.members | told)
-        m.submodules[kind.name.lower()] = store = ram(layout, spec.span, block=spec.span > 2 * SHALLOW)
-        read, write = store.read_port(), store.write_port()
-        chosen, written = self.bus.chosen[kind], entry(self.bus.data[: entry.size])
-        m.d.comb += [read.addr.eq(address), read.en.eq(enable), write.addr.eq(self.bus.address),
-                     *(write.data[name].eq(written[name]) for name in entry.members), write.en.eq(chosen & self.bus.write)]
-        if told:
-            m.d.comb += [write.data.spikes.eq(written.planes == 0), write.data.several.eq(written.planes > 1)]
-        with m.If(chosen):
-            m.d.comb += self.bus.value.eq(read.data.as_value()[: entry.size])
-        shown: StructView = read.data
-        return shown
 
     def _packet(self, m: Module, row: StructView, entry: StructView, opened: Signal, first: Signal, advance: Signal,
                 packet: StructView) -> Value:
@@ -169,13 +150,19 @@ class SpikeUnit(Component):
         value: Value = flit.as_value()
         return value
 
-    def _alike(self, one: StructView, other: StructView, name: str) -> Value:
-        """Whether two packets for the host, or two for cores, can be one. A neuron that spikes twice is sent twice."""
+    def _alike(self, one: StructView, other: StructView, name: str) -> list[Value]:
+        """Whether two packets for the host, or two for cores, can be one: all of these. A neuron that spikes twice is sent twice. Three
+        pairs of bits each, which are a LUT."""
         fields = ["block"] if name == "host" else ["block", "delay"]
-        equal = [one.spikes[field] == other.spikes[field] for field in fields] + [one.due == other.due]
+        pairs = [(one.spikes[field], other.spikes[field]) for field in fields] + [(one.due, other.due)]
         if name == "cores":
-            equal.append(one.target == other.target)
-        return Cat(equal).all()
+            pairs.append((one.target.as_value(), other.target.as_value()))
+        ones, others = (Cat(*values) for values in zip(*pairs, strict=True))
+        return [ones[low: low + 3] == others[low: low + 3] for low in range(0, len(ones), 3)]
+
+    def _apart(self, one: Value, other: Value) -> list[Value]:
+        """Likewise whether two masks have no bit in common."""
+        return [(one[low: low + 3] & other[low: low + 3]) == 0 for low in range(0, len(one), 3)]
 
     def _send(self, m: Module, packets: stream.Interface, coming: Signal) -> list[tuple[Value, Value]]:
         """Packets that cores need for the next tick leave at once; the others are kept while any of the same tick are ``coming``, which
@@ -195,17 +182,18 @@ class SpikeUnit(Component):
         # for cores goes first. Nothing is held that waits to leave: the router looks at it only when it takes it.
         kept: list[tuple[Value, Value]] = [(~none, head.due)]
         goes: list[Value] = [none | (mine[0] & self.o.ready)]
-        apart = (head.spikes.mask & following.spikes.mask) == 0
+        apart = self._apart(head.spikes.mask, following.spikes.mask)
         wanted: list[Value] = []
         flits: list[Value] = []
         for number, name in reversed(list(enumerate(names, 1))):
             # What does not go with what is kept drives it out.
             keep, valid = struct_signal(self.packet, name=f"kept_{name}", reset_less=True), Signal(name=f"kept_{name}_valid")
             same, wants, comes = Signal(name=f"same_{name}"), Signal(name=f"wants_{name}"), mine[number]
-            apart_from_kept = (keep.spikes.mask & following.spikes.mask) == 0
+            apart_from_kept = self._apart(keep.spikes.mask, following.spikes.mask)
+            goes_with_head = every(self._alike(head, following, name) + apart)
             with m.If(moves):
-                m.d.sync += same.eq(Mux(comes, self._alike(head, following, name) & apart & (apart_from_kept | ~(valid & same)),
-                                        self._alike(keep, following, name) & apart_from_kept))
+                m.d.sync += same.eq(Mux(comes, goes_with_head & (every(apart_from_kept) | ~(valid & same)),
+                                        every(self._alike(keep, following, name) + apart_from_kept)))
             first = ~Cat(mine[0], *wanted).any() & self.o.ready
             m.d.comb += wants.eq(valid & Mux(comes, ~same, ~coming.bit_select(keep.due, 1)))
             goes.append(comes & (~valid | same | first))

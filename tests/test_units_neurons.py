@@ -95,11 +95,18 @@ async def load_neurons(ctx: Any, unit: NeuronUnit, model: Model) -> None:
     for memory in model.state:
         for address in range(PARAMS.core_neurons):
             await write(ctx, unit.bus, memory, address, 0x2A)
+    for row in range(PARAMS.neuron_rows):
+        await write(ctx, unit.bus, Memory.FANOUT, row, int(model.specs[Memory.FANOUT].entry.pack(**fanout(row))))
+
+
+def fanout(row: int) -> dict[str, int]:
+    """A row's entry of FANOUT; its lowest bits are the row's number."""
+    return {"start": PARAMS.neuron_rows + row, "valid": int(row % 3 > 0)}
 
 
 def told(row: Any) -> int:
     """A row as a number. Potentials mean something only where one is open."""
-    return bits(row) if row.open else packed(row_layout(PARAMS), {name: getattr(row, name) for name in ("row", "due", "spikes")})
+    return bits(row) if row.open else packed(row_layout(PARAMS), {name: getattr(row, name) for name in ("fanout", "due", "spikes")})
 
 
 @pytest.mark.parametrize("overlap", [False, True])
@@ -141,7 +148,7 @@ def test_neurons_follow_the_equations(pauses: tuple[float, float], params: Array
                 outcome = [model.update(2 * row + column, totals, tick) for column, totals in enumerate(sums)]
                 if any(spike or opened for spike, opened in outcome):
                     expected.append({
-                        "row": row, "due": 1 - number % 2, "spikes": sum(spike << i for i, (spike, _) in enumerate(outcome)),
+                        "fanout": fanout(row), "due": 1 - number % 2, "spikes": sum(spike << i for i, (spike, _) in enumerate(outcome)),
                         "open": sum(opened << i for i, (_, opened) in enumerate(outcome)),
                         "membrane": [model.state[Memory.MEMBRANE][2 * row + i] if opened else None
                                      for i, (_, opened) in enumerate(outcome)]})
@@ -153,6 +160,8 @@ def test_neurons_follow_the_equations(pauses: tuple[float, float], params: Array
             else:
                 await settle(ctx, unit.idle)
         await settle(ctx, unit.idle)
+        for row in range(PARAMS.neuron_rows):
+            assert model.specs[Memory.FANOUT].entry.pack(**fanout(row)) == await read(ctx, unit.bus, Memory.FANOUT, row, 1)
         for memory, values in model.state.items():
             for address, value in enumerate(values):
                 found = await read(ctx, unit.bus, memory, address, 1)
@@ -160,7 +169,7 @@ def test_neurons_follow_the_equations(pauses: tuple[float, float], params: Array
 
     simulate(unit, run, background=[taker.run])
     found: list[Any] = [layout.from_bits(payload) for payload in taker.payloads]
-    assert [{"row": row.row, "due": row.due, "spikes": row.spikes, "open": row.open,
+    assert [{"fanout": {"start": row.fanout.start, "valid": row.fanout.valid}, "due": row.due, "spikes": row.spikes, "open": row.open,
              "membrane": [row.membrane[i] if row.open >> i & 1 else None for i in range(2)]} for row in found] == expected
     for situation in ("high", "low", "spike", "refractory", "hold", "rest"):
         assert model.met[situation] > 3, f"{situation}: {model.met}"

@@ -10,7 +10,7 @@ import pytest
 
 from spikeloom.hdl.layouts import Kind, flit_layout, spikes_layout
 from spikeloom.hdl.spikes import SpikeUnit
-from spikeloom.memories import Memory, destination_record, memory_specs
+from spikeloom.memories import Memory, destination_record
 from spikeloom.params import ArrayParams
 from tests.units import Taker, packed, send, settle, simulate, write
 
@@ -18,16 +18,15 @@ from tests.units import Taker, packed, send, settle, simulate, write
 def test_a_row_with_one_destination_takes_a_cycle() -> None:
     """Packets follow each other without a gap, and what is for the host leaves joined, once nothing more can join."""
     params = ArrayParams(lanes=16, banks=2, words=32, block=8, destinations=32, state_bits=16)
-    rows = [{"row": number, "due": 0, "spikes": 3, "open": 0, "membrane": [0, 0]} for number in range(8)]
+    rows = [{"fanout": {"start": number, "valid": 1}, "due": 0, "spikes": 3, "open": 0, "membrane": [0, 0]} for number in range(8)]
     for host in (0, 1):
-        unit, specs = SpikeUnit(params), memory_specs(params)
+        unit = SpikeUnit(params)
         taker = Taker(unit.o, random.Random(1), held=False)
 
-        async def run(ctx: Any, unit: SpikeUnit = unit, specs: Any = specs, host: int = host) -> None:
+        async def run(ctx: Any, unit: SpikeUnit = unit, host: int = host) -> None:
             for number in range(8):
                 entry = destination_record(params).pack(mask=3, offset=number % 4, block=number // 4, host=host, last=1)
                 await write(ctx, unit.bus, Memory.DESTINATIONS, number, int(entry))
-                await write(ctx, unit.bus, Memory.FANOUT, number, int(specs[Memory.FANOUT].entry.pack(start=number, valid=1)))
             ctx.set(unit.tick, {"phase": 0, "age": 0, "end": 0, "fresh": 0, "overlap": 0, "turn": 1})
             ctx.set(unit.more, 1)
             for row in rows:
@@ -50,7 +49,7 @@ def test_rows_are_sent_to_their_destinations(pause: float, more: int, end: int) 
     rng = random.Random(f"{pause}/{end}")
     params = ArrayParams(columns=4, rows=3, lanes=8, banks=2, words=32, block=8, destinations=32, state_bits=16)
     unit, record, flits = SpikeUnit(params), destination_record(params), flit_layout(params)
-    packets, specs = spikes_layout(params), memory_specs(params)
+    packets = spikes_layout(params)
     table = [{"mask": rng.randrange(1, 4), "offset": rng.randrange(4), "block": rng.randrange(4), "delay": rng.randrange(4),
               "x0": rng.randrange(4), "x1": rng.randrange(4), "y0": rng.randrange(3), "y1": rng.randrange(3),
               "planes": (0, 5, 0, 16, 1, 0)[i % 6], "host": i // 2 % 2, "last": int(i % 6 == 5 or i == 31)}
@@ -63,12 +62,12 @@ def test_rows_are_sent_to_their_destinations(pause: float, more: int, end: int) 
     delayed = Counter[Any]()  # (target, delay, block, bit) sent to cores for later ticks
     met = Counter[str]()
     for _ in range(50):
-        row: dict[str, Any] = {"row": rng.randrange(4), "due": 0, "spikes": rng.randrange(4), "open": rng.randrange(4),
+        row: dict[str, Any] = {"fanout": rng.choice(fanout), "due": 0, "spikes": rng.randrange(4), "open": rng.randrange(4),
                "membrane": [rng.randrange(-32768, 32768) for _ in range(2)]}
         row["spikes"] &= ~row["open"]
         sent.append(row)
-        index = fanout[row["row"]]["start"]
-        while fanout[row["row"]]["valid"]:
+        index = row["fanout"]["start"]
+        while row["fanout"]["valid"]:
             entry = table[index]
             for plane in range(max(1, entry["planes"])):
                 bits = sum((row["membrane"][i] >> plane & 1) << i for i in range(2))
@@ -95,8 +94,6 @@ def test_rows_are_sent_to_their_destinations(pause: float, more: int, end: int) 
     async def run(ctx: Any) -> None:
         for address, entry in enumerate(table):
             await write(ctx, unit.bus, Memory.DESTINATIONS, address, int(record.pack(**entry)))
-        for address, entry in enumerate(fanout):
-            await write(ctx, unit.bus, Memory.FANOUT, address, int(specs[Memory.FANOUT].entry.pack(**entry)))
         ctx.set(unit.tick, {"phase": 0, "age": 0, "end": end, "fresh": 0, "overlap": 0, "turn": 1})
         ctx.set(unit.more, more)
         for row in sent:

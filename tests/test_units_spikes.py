@@ -11,7 +11,7 @@ import pytest
 
 from spikeloom.hdl.layouts import flit_layout, spikes_layout
 from spikeloom.hdl.spikes import SpikeUnit
-from spikeloom.memories import Memory, destination_record, memory_specs
+from spikeloom.memories import Memory, destination_record
 from spikeloom.params import ArrayParams
 from tests.units import Taker, send, settle, simulate, write
 
@@ -58,9 +58,8 @@ class Bench:
 
     async def load(self, ctx: Any) -> None:
         """Write the lists, one behind the other."""
-        fanout, record, address = memory_specs(PARAMS)[Memory.FANOUT].entry, destination_record(PARAMS), 0
-        for row, entries in enumerate(self.lists):
-            await write(ctx, self.unit.bus, Memory.FANOUT, row, int(fanout.pack(start=address, valid=1)))
+        record, address = destination_record(PARAMS), 0
+        for entries in self.lists:
             for entry in entries:
                 place = {"x0": entry["x"], "x1": entry["x"], "last": int(entry is entries[-1])}
                 values = place | {name: entry[name] for name in ("mask", "offset", "block", "delay", "host")}
@@ -73,7 +72,8 @@ class Bench:
         packets = [Packet(mask=(entry["mask"] & spikes) << WIDTH * entry["offset"], due=due,
                           **{name: entry[name] for name in ("block", "delay", "x", "host")})
                    for entry in self.lists[row] if entry["mask"] & spikes]
-        return {"row": row, "due": due, "spikes": spikes, "open": 0, "membrane": [0] * WIDTH}, packets
+        start = sum(map(len, self.lists[:row]))
+        return {"fanout": {"start": start, "valid": 1}, "due": due, "spikes": spikes, "open": 0, "membrane": [0] * WIDTH}, packets
 
     @property
     def found(self) -> list[Packet]:
