@@ -1,11 +1,11 @@
 """The way into a core: a register for each packet, and what becomes of it."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Const, Module, Signal
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.component import Component
-from spikeloom.hdl.layouts import Kind, StructView, flit_layout, spikes_layout, struct_signal, tick_layout
+from spikeloom.hdl.layouts import StructView, arrival_layout, flit_layout, spikes_layout, struct_signal, tick_layout
 from spikeloom.params import ArrayParams
 
 
@@ -24,7 +24,7 @@ class Entrance(Component):
     """Spikes for the axon unit, by the tick in which they are due, and everything else for the access unit.
 
     A packet a cycle, each ``LATENCY`` later, when it leaves at once or waits; the two streams for later always take what comes. What it
-    is was decoded before it was kept; only which tick is running is asked for when it leaves: a delay counts from the tick in which its
+    is its sender told; only which tick is running is asked for when it leaves: a delay counts from the tick in which its
     packet was made, and one that is due in the running tick was made in the tick before. Such a packet of a sample that has ended is
     dropped.
 
@@ -58,17 +58,12 @@ class Entrance(Component):
         spikes = spikes_layout(self.params)
         flit = struct_signal(flit_layout(self.params), reset_less=True)
         packet = spikes(flit.payload[: spikes.size])
-        # Of the packet that is kept: one of these, or none where there is no packet.
-        direct, ahead, following, far, access = (Signal(name=name) for name in ("direct", "ahead", "following", "far", "access"))
-        comes = spikes(self.i.payload.payload[: spikes.size])
-        is_spikes = self.i.valid & (self.i.payload.kind == Kind.SPIKES)
-        plain = is_spikes & ~comes.ahead
+        # Of the packet that is kept; none where there is no packet.
+        flags = {name: Signal(name=name) for name in arrival_layout(self.params).members}
+        direct, ahead, access, following, far = (
+            flags.get(name, Const(0, 1)) for name in ("direct", "ahead", "access", "following", "far"))
         with m.If(self.i.ready):
-            m.d.sync += [flit.eq(self.i.payload), ahead.eq(is_spikes & comes.ahead),
-                         access.eq(self.i.valid & (self.i.payload.kind != Kind.SPIKES)),
-                         direct.eq(plain & ((comes.delay == 0) | (self.params.delays == 1)))]
-            if self.params.delays > 1:
-                m.d.sync += [following.eq(plain & (comes.delay == 1)), far.eq(plain & (comes.delay > 1))]
+            m.d.sync += [flit.eq(self.i.payload), *(flag.eq(self.i.valid & self.i.payload.arrival[name]) for name, flag in flags.items())]
 
         # What may be due now waits until it could leave so, whether it is or not: the way back asks for no turn.
         now, free = Signal(), Signal()  # `now`: due in the running tick, or made in the one before where there is a delay

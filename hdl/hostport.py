@@ -225,7 +225,8 @@ class HostPort(Component):
         spikes, packet = self._fields(Command.SPIKES), struct_signal(spikes_layout(self.params), name="packet")
         is_spikes = word.kind == Kind.SPIKES
         m.d.comb += [
-            packet.mask.eq(spikes.mask), packet.block.eq(spikes.block), packet.ahead.eq(tick),
+            packet.mask.eq(spikes.mask), packet.block.eq(spikes.block),
+            flit.arrival.direct.eq(is_spikes & ~tick), flit.arrival.ahead.eq(tick), flit.arrival.access.eq(~is_spikes),
             flit.kind.eq(word.kind), flit.target.eq(word.target), flit.due.eq(self.due),
             flit.payload.eq(Mux(is_spikes, packet.as_value(), word.data[:DATA_BITS])),  # of an ADDRESS, too, which lies as in the word
             self.mesh_i.valid.eq(self.here & word.sends | self.goes_ahead | self.begins),

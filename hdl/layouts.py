@@ -47,9 +47,17 @@ class Kind(enum.Enum, shape=2):
 
 
 def spikes_layout(params: ArrayParams) -> data.StructLayout:
-    """Axons ``block * params.block + i`` for each bit i of the mask; ``delay`` is stored less one. ``ahead``: of the host, for the tick
-    that begins next."""
-    return data.StructLayout({"mask": params.block, "block": params.block_bits, "delay": params.delay_bits, "ahead": 1})
+    """Axons ``block * params.block + i`` for each bit i of the mask; ``delay`` is stored less one."""
+    return data.StructLayout({"mask": params.block, "block": params.block_bits, "delay": params.delay_bits})
+
+
+def arrival_layout(params: ArrayParams) -> data.StructLayout:
+    """What a core makes of a flit, told by who sends it, as a flit comes too late to be decoded. One of these for each flit to a core.
+
+    ``direct``: SPIKES for the tick that is to come or runs. ``ahead``: those of the host for the tick that begins next. ``following``,
+    ``far``: with a delay of one tick more, or of several. ``access``: no SPIKES.
+    """
+    return data.StructLayout(dict.fromkeys(("direct", "ahead", "access", *(("following", "far") if params.delays > 1 else ())), 1))
 
 
 def address_layout() -> data.StructLayout:
@@ -65,7 +73,8 @@ def target_layout(params: ArrayParams) -> data.StructLayout:
 def flit_layout(params: ArrayParams) -> data.StructLayout:
     """A packet of the mesh; every packet is one flit. ``due``: the turn of the tick that may not end before it has arrived."""
     payload = max(DATA_BITS, spikes_layout(params).size, address_layout().size)
-    return data.StructLayout({"payload": payload, "kind": Kind, "target": target_layout(params), "due": 1})
+    return data.StructLayout({"payload": payload, "kind": Kind, "arrival": arrival_layout(params), "target": target_layout(params),
+                              "due": 1})
 
 
 def row_layout(params: ArrayParams) -> data.StructLayout:

@@ -147,6 +147,10 @@ class SpikeUnit(Component):
         """A packet as it goes into the mesh."""
         flit = struct_signal(flit_layout(self.params), name=f"flit_{name}")
         m.d.comb += [flit.kind.eq(Kind.SPIKES), flit.due.eq(packet.due), flit.payload.eq(packet.spikes), flit.target.eq(packet.target)]
+        if name == "cores":
+            m.d.comb += [flit.arrival.following.eq(packet.spikes.delay == 1), flit.arrival.far.eq(packet.spikes.delay > 1)]
+        else:
+            m.d.comb += flit.arrival.direct.eq(name == "head")  # those for the host go to no core
         value: Value = flit.as_value()
         return value
 

@@ -24,6 +24,7 @@ from spikeloom.hdl.layouts import Kind
 from spikeloom.hdl.router import Router
 from spikeloom.memories import Control, Memory, class_records, controls, destination_record, memory_specs
 from spikeloom.params import ArrayParams
+from tests.units import arrival
 
 Place = tuple[int, int]
 Channel = tuple[Place, str]  #: a router, and the input whose queue it is
@@ -225,8 +226,10 @@ def test_a_core_takes_flits_while_nobody_takes_its_own(folds: int) -> None:
     spikes = []
     for _ in range(300):
         mask, block, late = rng.choice([255, rng.randrange(256)]), rng.randrange(params.axon_blocks), rng.random() < 0.1
-        spikes.append({"kind": Kind.SPIKES, "payload": mask | block << params.block | late << params.block + params.block_bits})
-    entries = [{"kind": Kind.DATA, "payload": rng.randrange(1 << 20)} for _ in range(30)]
+        spikes.append({"kind": Kind.SPIKES, "arrival": arrival(params, Kind.SPIKES, late),
+                       "payload": mask | block << params.block | late << params.block + params.block_bits})
+    access = {"arrival": arrival(params, Kind.DATA)}
+    entries = [access | {"kind": Kind.DATA, "payload": rng.randrange(1 << 20)} for _ in range(30)]
     met: Counter[str] = Counter()
 
     async def give(ctx: Any, flit: dict[str, Any], limit: int) -> None:
@@ -244,9 +247,9 @@ def test_a_core_takes_flits_while_nobody_takes_its_own(folds: int) -> None:
 
     async def bench(ctx: Any) -> None:
         for memory, address, words in configuration(params):
-            await give(ctx, {"kind": Kind.ADDRESS, "payload": address | memory << 20}, 1)
+            await give(ctx, access | {"kind": Kind.ADDRESS, "payload": address | memory << 20}, 1)
             for word in words:
-                await give(ctx, {"kind": Kind.DATA, "payload": word}, 1)
+                await give(ctx, access | {"kind": Kind.DATA, "payload": word}, 1)
         await ctx.tick().repeat(4)
         assert ctx.get(core.idle)
         ctx.set(core.tick, 1)
@@ -254,7 +257,7 @@ def test_a_core_takes_flits_while_nobody_takes_its_own(folds: int) -> None:
         ctx.set(core.tick, 0)
         await ctx.tick().repeat(40)
         assert ctx.get(core.o.valid)
-        await give(ctx, {"kind": Kind.ADDRESS, "payload": Memory.BIAS << 20}, 1)
+        await give(ctx, access | {"kind": Kind.ADDRESS, "payload": Memory.BIAS << 20}, 1)
         flits = spikes + entries
         rng.shuffle(flits)
         for flit in flits:

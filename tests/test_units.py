@@ -259,7 +259,7 @@ def test_payloads_pack_as_the_contract_says() -> None:
     for spec in memory_specs(replace(PARAMS, folds=4)).values():
         values = {field.name: int(rng.integers(field.low, field.high + 1)) for field in spec.entry}
         assert packed(struct(spec.entry), values) == int(spec.entry.pack(**values))
-    assert spikes_layout(PARAMS).size == PARAMS.block + PARAMS.block_bits + PARAMS.delay_bits + 1
+    assert spikes_layout(PARAMS).size == PARAMS.block + PARAMS.block_bits + PARAMS.delay_bits
 
 
 def test_a_simulation_that_does_not_end_is_a_failure() -> None:

@@ -12,7 +12,7 @@ import pytest
 from spikeloom.hdl.entrance import Entrance, axons_layout, delayed_layout
 from spikeloom.hdl.layouts import Kind, flit_layout, spikes_layout
 from spikeloom.params import ArrayParams
-from tests.units import bits, packed, simulate
+from tests.units import arrival, bits, packed, simulate
 
 PARAMS = ArrayParams(lanes=8, banks=2, words=32, block=8, delays=4, delay_depth=4, destinations=16)
 OUTPUTS = ("o_now", "o_ahead", "o_later", "o_access")
@@ -22,10 +22,12 @@ def packet(params: ArrayParams, rng: random.Random) -> dict[str, Any]:
     """A flit of any kind, by its fields; those of SPIKES beside it."""
     kind = rng.choice([Kind.SPIKES] * 9 + [Kind.ADDRESS, Kind.DATA, Kind.READ])
     spikes = {"mask": rng.randrange(1, 1 << params.block), "block": rng.randrange(params.axon_blocks),
-              "delay": rng.randrange(params.delays), "ahead": int(rng.random() < 0.25)}
+              "delay": rng.randrange(params.delays)}
+    ahead = int(rng.random() < 0.25)
     flit = {"payload": packed(spikes_layout(params), spikes) if kind is Kind.SPIKES else rng.getrandbits(32), "kind": kind,
+            "arrival": arrival(params, kind, spikes["delay"], ahead),
             "target": dict.fromkeys(("x0", "x1", "y0", "y1", "host"), 0), "due": rng.randrange(2)}
-    return {"flit": flit, "spikes": spikes}
+    return {"flit": flit, "spikes": spikes | {"ahead": ahead}}
 
 
 def whither(params: ArrayParams, packet: dict[str, Any], turn: int, end: int) -> tuple[str, int] | None:

@@ -12,7 +12,7 @@ from spikeloom.hdl.layouts import Kind, flit_layout, spikes_layout
 from spikeloom.hdl.spikes import SpikeUnit
 from spikeloom.memories import Memory, destination_record
 from spikeloom.params import ArrayParams
-from tests.units import Taker, packed, send, settle, simulate, write
+from tests.units import Taker, arrival, packed, send, settle, simulate, write
 
 
 def test_a_row_with_one_destination_takes_a_cycle() -> None:
@@ -86,7 +86,7 @@ def test_rows_are_sent_to_their_destinations(pause: float, more: int, end: int) 
                         delayed.update((tuple(way.values()), entry["delay"], place // 4, bit) for bit in range(8) if mask >> bit & 1)
                         met["delayed"] += 1
                     else:
-                        expected.append(packed(flits, {"payload": payload, "kind": Kind.SPIKES, "target": way}))
+                        expected.append(packed(flits, {"payload": payload, "kind": Kind.SPIKES, "arrival": {"direct": 1}, "target": way}))
             if entry["last"]:
                 break
             index += 1
@@ -111,6 +111,9 @@ def test_rows_are_sent_to_their_destinations(pause: float, more: int, end: int) 
     joined = [packet for flit, packet in zip(found, inner, strict=True) if flit.target.host]
     assert Counter((flit.block, bit) for flit in joined for bit in range(8) if flit.mask >> bit & 1) == outputs
     assert len(joined) < met["for the host"]
+    for flit, packet in zip(found, inner, strict=True):
+        told = {name: getattr(flit.arrival, name) for name in ("direct", "following", "far")}
+        assert flit.target.host or [name for name, flag in told.items() if flag] == [*arrival(params, Kind.SPIKES, packet.delay)]
     later = [(flit, packet) for flit, packet in zip(found, inner, strict=True) if packet.delay and not flit.target.host]
     ways = ("x0", "x1", "y0", "y1", "host")
     assert Counter((tuple(getattr(flit.target, name) for name in ways), packet.delay, packet.block, bit)

@@ -14,7 +14,9 @@ import pytest
 from amaranth.hdl import Elaboratable
 from amaranth.sim import Simulator
 
+from spikeloom.hdl.layouts import Kind
 from spikeloom.memories import Memory
+from spikeloom.params import ArrayParams
 
 Process = Callable[[Any], Awaitable[None]]
 PERIOD = 1e-6
@@ -63,6 +65,13 @@ def bits(value: Any) -> int:
 def packed(layout: Any, value: Any) -> int:
     """A payload of this layout, given by its fields, as a number."""
     return int(layout.const(value).as_bits())
+
+
+def arrival(params: ArrayParams, kind: Kind, delay: int = 0, ahead: int = 0) -> dict[str, int]:
+    """What the sender of a flit to a core tells of it."""
+    if kind is not Kind.SPIKES:
+        return {"access": 1}
+    return {"ahead" if ahead else ("direct", "following", "far")[min(delay, 2)] if params.delays > 1 else "direct": 1}
 
 
 def feed(stream: Any, payloads: Iterable[Any], rng: random.Random, pause: float = 0.0) -> Process:
