@@ -136,7 +136,7 @@ class AxonUnit(Component):
     i_later : stream of :func:`delayed_layout`, in. Of the three one is valid at most.
     o_0 … : stream of axon numbers for each bank, out.
     tick, clear : in, 1 bit. Begin the next tick, when no axon waits any more; forget delayed packets. Both only after ``idle``.
-    idle : out, 1 bit. In the cycle after the next nothing is left to do in the running tick.
+    idle : out. Where all bits are set: in the cycle after the next nothing is left to do in the running tick.
     overflow : out, 1 bit. A delayed packet was lost.
     """
 
@@ -152,7 +152,7 @@ class AxonUnit(Component):
         self.params = params
         axons, axon = stream.Signature(axons_layout(params)), stream.Signature(bits_for(params.bank_axons))
         super().__init__({"i": In(axons), "i_ahead": In(axons), "i_later": In(stream.Signature(delayed_layout(params))),
-                          "tick": In(1), "clear": In(1), "idle": Out(1), "overflow": Out(1)}
+                          "tick": In(1), "clear": In(1), "idle": Out(params.banks + 3), "overflow": Out(1)}
                          | {f"o_{bank}": Out(axon) for bank in range(params.banks)})
 
     def elaborate(self, platform: object) -> Module:
@@ -204,7 +204,7 @@ class AxonUnit(Component):
             expanders.append(expander)
         # All banks take their part together, so one full queue holds the packet back.
         m.d.comb += [ready.eq(Cat(expander.i.ready for expander in expanders).all()),
-                     self.idle.eq(Cat(expander.idle for expander in expanders).all() & ahead.idle & slots_idle & ~self.i.valid)]
+                     self.idle.eq(Cat((expander.idle for expander in expanders), ahead.idle, slots_idle, ~self.i.valid))]
         return m
 
 

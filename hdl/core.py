@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.access import AccessInterface, AccessUnit, forward
 from spikeloom.hdl.axons import AxonUnit
-from spikeloom.hdl.component import Component, later
+from spikeloom.hdl.component import Component, every, later
 from spikeloom.hdl.drain import Drain
 from spikeloom.hdl.entrance import Entrance
 from spikeloom.hdl.issue import Issue
@@ -135,10 +135,10 @@ class Core(Component):
         m.d.comb += access.bus.value.eq(reduce(or_, [owner.value for owner in owners]))
 
         # Each part says whether it will have something to do in the next cycle; a packet under way between them is with one of both.
-        due = Cat(axons.idle, issue.idle, access.idle).all()
-        rows = neurons.due | spikes.due
-        m.d.sync += [self.idle.eq(due & drain.idle & neurons.idle & spikes.idle),
-                     self.settled.eq(due & drain.free & ~Mux(self.info.turn, rows[1], rows[0]))]
+        axons_rest = [*axons.idle, issue.idle, access.idle]
+        m.d.sync += [self.idle.eq(every([*axons_rest, drain.idle, neurons.idle, spikes.idle])),
+                     self.settled.eq(every([*axons_rest, drain.free, *(~Mux(self.info.turn, unit.due[1], unit.due[0])
+                                                                       for unit in (neurons, spikes))]))]
         # The spike unit's is known late, and may be told a cycle later: its packet keeps the core busy for longer.
         fault = later(m, spikes.fault, 1, "fault")
         m.d.comb += self.faults.eq(Cat(access.fault, axons.overflow | fault, neurons.overflow))

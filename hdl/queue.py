@@ -69,17 +69,17 @@ class Queue(Component):
         m.submodules.store = store = ram(self.shape, self.depth, block=False)
         write, read = store.write_port(), store.read_port(domain="comb")
         head, next_head = Signal(range(self.depth)), Signal(range(self.depth))
-        tail, next_tail = Signal(range(self.depth)), Signal(range(self.depth))
+        tail, next_tail, latest = Signal(range(self.depth)), Signal(range(self.depth)), Signal(range(self.depth))
         come, gone, forget = Signal(), Signal(), Signal()
         m.d.comb += [
             next_head.eq(head + 1), next_tail.eq(tail + 1),
-            come.eq(self.i.valid & room), gone.eq(there & self.o.ready), self.last.eq(next_head == tail),
+            come.eq(self.i.valid & room), gone.eq(there & self.o.ready), self.last.eq(head == latest),
             # While there is room, nothing is lost where the tail points: no decision lies before this enable either.
             write.addr.eq(tail), write.data.eq(self.i.payload), write.en.eq(room),
             read.addr.eq(head), self.o.payload.eq(read.data), forget.eq(self.clear | ResetSignal()),
         ]
         with m.If(come):
-            m.d.sync += [tail.eq(next_tail), room.eq(next_tail != head)]
+            m.d.sync += [tail.eq(next_tail), latest.eq(tail), room.eq(next_tail != head)]
         with m.If(gone):
             m.d.sync += head.eq(next_head)
         with m.If(self.o.ready):  # also while nothing is there, and so there is room already

@@ -75,7 +75,7 @@ def test_axons_come_in_their_tick_and_in_their_bank(banks: int, pauses: tuple[fl
                 ctx.set(stream.valid, 0)
                 while rng.random() < pauses[0]:
                     await ctx.tick()
-            await settle(ctx, unit.idle)
+            await settle(ctx, unit.idle.all())
             await ctx.tick()  # in which the last axons may leave, where nothing stops them
             while pauses[1] and any(ctx.get(taker.stream.valid) for taker in takers):
                 await ctx.tick()
@@ -101,7 +101,7 @@ def test_clearing_forgets_delayed_packets() -> None:
     async def run(ctx: Any) -> None:
         for delay in (1, 2, 3):
             await send(ctx, unit.i_later, spikes(0xFF, 1, delay))
-        await settle(ctx, unit.idle)
+        await settle(ctx, unit.idle.all())
         ctx.set(unit.clear, 1)
         await ctx.tick()
         ctx.set(unit.clear, 0)
@@ -215,10 +215,10 @@ def test_the_axon_unit_is_idle_two_cycles_before_its_axons_are_gone(masks: list[
     async def run(ctx: Any) -> None:
         for mask in masks:
             await send(ctx, unit.i, spikes(sum((mask >> bit & 1) << 2 * bit for bit in range(4)), 1))
-        await settle(ctx, unit.idle)
+        await settle(ctx, unit.idle.all())
         await ctx.tick().repeat(5)
 
-    simulate(unit, run, background=[*(taker.run for taker in takers), watch(unit.idle, idle)])
+    simulate(unit, run, background=[*(taker.run for taker in takers), watch(unit.idle.all(), idle)])
     assert (idle[0], takers[0].found[-1][0]) == (first, last)
     assert idle == list(range(first, idle[-1] + 1)), "it is idle, and then it is not"
     assert len(takers[0].found) == sum(mask.bit_count() for mask in masks)
@@ -241,14 +241,14 @@ def test_packets_that_wait_for_their_tick_leave_in_it_and_say_two_cycles_ahead_t
             else:
                 await send(ctx, unit.i_later, spikes(0x55, 2, 1))
         await ctx.tick().repeat(10)
-        assert ctx.get(unit.idle)
+        assert ctx.get(unit.idle.all())
         begins = 13
         ctx.set(unit.tick, 1)
         await ctx.tick()
         ctx.set(unit.tick, 0)
         await ctx.tick().repeat(30)
 
-    simulate(unit, run, background=[taker.run, watch(unit.idle, idle)])
+    simulate(unit, run, background=[taker.run, watch(unit.idle.all(), idle)])
     assert [cycle for cycle, _ in taker.found] == list(range(begins + 1, begins + 13))
     assert next(cycle for cycle in idle if cycle >= begins) == begins + 11
 
