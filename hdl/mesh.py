@@ -3,11 +3,11 @@
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.component import Component
+from spikeloom.hdl.component import Component, later
 from spikeloom.hdl.core import PARTS, Core
 from spikeloom.hdl.layouts import StructView, flit_layout, struct_signal, tick_layout
 from spikeloom.hdl.router import Router
@@ -27,7 +27,7 @@ class Mesh(Component):
     idle : out, 4 bits. All of them are set: nothing is under way anywhere, nor did anything come in a cycle ago. What ``tick`` or
         ``clear`` began a cycle ago is seen later.
     resting : out, 1 bit. No core has anything to do; packets may still be on their way. Likewise.
-    reads : out. Synapse words read a cycle ago, over all cores.
+    reads : out. Synapse words read, over all cores; some cycles late.
     faults : out, 3 bits. As for a core, of any core, a cycle ago.
     """
 
@@ -92,8 +92,11 @@ class Mesh(Component):
             self.idle[3].eq(self.overlap[0] | ~busy[1]),
             self.resting.eq(self.idle[:2].all()),
         ]
-        m.d.sync += [
-            self.reads.eq(sum(core.reads for core in cores)),
-            self.faults.eq(reduce(or_, [core.faults for core in cores])),
-        ]
+        # A register for each core, and for the sum of each two: a carry chain at most, between registers.
+        reads: list[Value] = [later(m, core.reads, 1, f"reads_{number}") for number, core in enumerate(cores)]
+        while len(reads) > 1:
+            reads = [later(m, sum(reads[place + 1 : place + 2], reads[place]), 1, f"reads_{len(reads)}_{place}")
+                     for place in range(0, len(reads), 2)]
+        faults = [later(m, core.faults, 1, f"faults_{number}") for number, core in enumerate(cores)]
+        m.d.comb += [self.reads.eq(reads[0]), self.faults.eq(reduce(or_, faults))]
         return m
