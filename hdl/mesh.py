@@ -3,11 +3,11 @@
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.component import Component
+from spikeloom.hdl.component import Component, later
 from spikeloom.hdl.core import PARTS, Core
 from spikeloom.hdl.layouts import StructView, flit_layout, struct_signal, tick_layout
 from spikeloom.hdl.router import Router
@@ -23,11 +23,11 @@ class Mesh(Component):
     i, o : streams of flits, from and to the host.
     tick, clear : in, 1 bit. As for a core.
     info : :func:`tick_layout`, in. About the tick that ends, at the time of ``tick``.
-    overlap : in, 1 bit. Of ``idle`` and ``resting``, leave out what is not due in the running tick.
-    idle : out, 1 bit. Nothing is under way anywhere, nor did anything come in a cycle ago. What ``tick`` or ``clear`` began a cycle ago is
-        seen later.
+    overlap : in, 2 bits. Of ``idle`` and ``resting``, leave out what is not due in the running tick, which is one of turn 0, of turn 1.
+    idle : out, 4 bits. All of them are set: nothing is under way anywhere, nor did anything come in a cycle ago. What ``tick`` or
+        ``clear`` began a cycle ago is seen later.
     resting : out, 1 bit. No core has anything to do; packets may still be on their way. Likewise.
-    reads : out. Synapse words read a cycle ago, over all cores.
+    reads : out. Synapse words read, over all cores; some cycles late.
     faults : out, 3 bits. As for a core, of any core, a cycle ago.
     """
 
@@ -48,7 +48,7 @@ class Mesh(Component):
         flit = stream.Signature(flit_layout(params))
         super().__init__({
             "resets": In(params.cores * len(PARTS)), "i": In(flit), "o": Out(flit), "tick": In(1), "info": In(tick_layout(params)),
-            "clear": In(1), "overlap": In(1), "idle": Out(1), "resting": Out(1), "reads": Out(range(params.cores * params.banks + 1)),
+            "clear": In(1), "overlap": In(2), "idle": Out(4), "resting": Out(1), "reads": Out(range(params.cores * params.banks + 1)),
             "faults": Out(3)})
 
     def elaborate(self, platform: object) -> Module:
@@ -82,15 +82,21 @@ class Mesh(Component):
         wiring.connect(m, wiring.flipped(self.i), routers[0, 0].i_west)
         wiring.connect(m, routers[0, 0].o_west, wiring.flipped(self.o))
 
-        # The cores' and routers' own are registers, so this is the one level of logic between them and the next tick.
-        busy = Signal(2)
+        # The cores' and routers' own are registers: of up to four of each, a bit of ``idle`` is one level of logic, and a decision that
+        # hangs on all bits of it the second.
+        busy = reduce(or_, [router.busy for router in routers.values()])
         m.d.comb += [
-            busy.eq(reduce(or_, [router.busy for router in routers.values()])),
-            self.resting.eq(Mux(self.overlap, Cat(core.settled for core in cores).all(), Cat(core.idle for core in cores).all())),
-            self.idle.eq(self.resting & ~Mux(self.overlap, busy.bit_select(info.turn, 1), busy.any())),
+            self.idle[0].eq(self.overlap.any() | Cat(core.idle for core in cores).all()),
+            self.idle[1].eq(~self.overlap.any() | Cat(core.settled for core in cores).all()),
+            self.idle[2].eq(self.overlap[1] | ~busy[0]),
+            self.idle[3].eq(self.overlap[0] | ~busy[1]),
+            self.resting.eq(self.idle[:2].all()),
         ]
-        m.d.sync += [
-            self.reads.eq(sum(core.reads for core in cores)),
-            self.faults.eq(reduce(or_, [core.faults for core in cores])),
-        ]
+        # A register for each core, and for the sum of each two: a carry chain at most, between registers.
+        reads: list[Value] = [later(m, core.reads, 1, f"reads_{number}") for number, core in enumerate(cores)]
+        while len(reads) > 1:
+            reads = [later(m, sum(reads[place + 1 : place + 2], reads[place]), 1, f"reads_{len(reads)}_{place}")
+                     for place in range(0, len(reads), 2)]
+        faults = [later(m, core.faults, 1, f"faults_{number}") for number, core in enumerate(cores)]
+        m.d.comb += [self.reads.eq(reads[0]), self.faults.eq(reduce(or_, faults))]
         return m

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from spikeloom.fields import bits_for
 from spikeloom.hdl.access import AccessBus, AccessInterface, forward
-from spikeloom.hdl.component import SHALLOW, Component, later, ram
+from spikeloom.hdl.component import COPY, SHALLOW, Component, later, ram
 from spikeloom.hdl.drain import Drain, promised
 from spikeloom.hdl.layouts import ArrayView, StructView, row_layout, struct, tick_layout
 from spikeloom.hdl.neuron_memory import CONSTANTS, NeuronMemory
@@ -179,18 +179,24 @@ class NeuronUnit(Component):
         def hold(value: Value, cycles: int, name: str) -> Value:
             return later(m, value, cycles, f"{name}_{column}", reset_less=True)  # `valid` goes along
 
+        def factors(word: StructView, name: str) -> StructView:
+            """Held for a cycle in registers that can be those of the DSP blocks: Yosys, which looks for DSP blocks later, would make them
+            part of the LUT-RAM, were there nothing else that reads it."""
+            m.d.sync += Signal(name=f"{name}_{column}_guard", attrs=COPY, reset_less=True).eq(word.as_value()[0])
+            return word.shape()(hold(word.as_value(), 1, name))
+
         # Stage 1: the memories show. Stage 2: operands.
         fresh = self.fresh
         currents = [hold(Mux(fresh, 0, getattr(store, name)).as_signed(), 1, f"{name}_2") for name in names]
         membrane = hold(Mux(fresh, 0, store.membrane).as_signed(), 1, "membrane_2")
         waiting_3 = hold(Mux(fresh, 0, store.refractory), 2, "waiting")
-        gains = store.gains.shape()(hold(store.gains.as_value(), 1, "gains_2"))
+        gains = factors(store.gains, "gains_2")
         rules = store.rules.shape()(hold(store.rules.as_value(), 1, "rules_2"))
         sums = [hold(self.sums[column], 2, "sums")]
         alphas = [gains.current_gain] if names else []
         if len(names) > 1:
             sums.append(hold(self.second_sums[column], 2, "second_sums"))
-            alphas.append(store.second.shape()(hold(store.second.as_value(), 1, "second_2")).second_gain)
+            alphas.append(factors(store.second, "second_2").second_gain)
 
         # Stage 3: products, and what is added to them: the sum at the state's scale, the bias. Stage 4: rounded and added. Without a
         # state for it, what synapses add is the current.
