@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from amaranth.hdl import Module, ShapeLike, Signal, Value
+from amaranth.hdl import Cat, Module, ShapeLike, Signal, Value
 from amaranth.lib import memory, wiring
 
 if TYPE_CHECKING:
@@ -22,6 +22,12 @@ def ram(shape: ShapeLike, depth: int, *, block: bool) -> "memory.Memory[Any, Any
     """
     return memory.Memory(shape=shape, depth=depth, init=[], attrs={"ram_style": "block" if block else "distributed"},
                          src_loc_at=1)
+
+
+def any_by_chain(bits: list[Value]) -> Value:
+    """Whether one of the bits is set, for those that are known late: with ones added to them it carries, and what is asked last about
+    each bit lies in the chain itself."""
+    return (Cat(bits) + ((1 << len(bits)) - 1))[len(bits)]
 
 
 #: Attributes of registers that are equal on purpose, each for some of the loads: tools would join them into one that drives all.

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.access import AccessInterface, AccessUnit, forward
 from spikeloom.hdl.axons import AxonUnit
-from spikeloom.hdl.component import Component, later
+from spikeloom.hdl.component import Component, any_by_chain, later
 from spikeloom.hdl.drain import Drain
 from spikeloom.hdl.entrance import Entrance
 from spikeloom.hdl.issue import Issue
@@ -62,8 +62,7 @@ class Core(Component):
         flit = stream.Signature(flit_layout(params))
         super().__init__({
             "resets": In(len(PARTS)), "i": In(flit), "o": Out(flit), "tick": In(1), "info": In(tick_layout(params)), "clear": In(1),
-            "idle": Out(1, init=1), "settled": Out(1, init=1),  # type: ignore[call-arg]  # the stubs know the older name `reset` only
-            "reads": Out(range(params.banks + 1)), "faults": Out(3)})
+            "idle": Out(1), "settled": Out(1), "reads": Out(range(params.banks + 1)), "faults": Out(3)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -135,10 +134,14 @@ class Core(Component):
         m.d.comb += access.bus.value.eq(reduce(or_, [owner.value for owner in owners]))
 
         # Each part says whether it will have something to do in the next cycle; a packet under way between them is with one of both.
-        due = Cat(axons.idle, issue.idle, access.idle).all()
-        rows = neurons.due | spikes.due
-        m.d.sync += [self.idle.eq(due & drain.idle & neurons.idle & spikes.idle),
-                     self.settled.eq(due & drain.free & ~Mux(self.info.turn, rows[1], rows[0]))]
-        # The spike unit's is known late, and may be told a cycle later: its packet keeps the core busy for longer.
+        # The axons' is known last, and is a set. So there is no reset, in which all parts are idle anyway.
+        busy, unsettled = Signal(reset_less=True), Signal(reset_less=True)
+        due = issue.idle & access.idle
+        rows = [Mux(self.info.turn, rows[1], rows[0]) for rows in (neurons.due, spikes.due)]
+        m.d.sync += [busy.eq(~(due & drain.idle & neurons.idle & spikes.idle)), unsettled.eq(any_by_chain([~due, ~drain.free, *rows]))]
+        with m.If(~axons.idle):
+            m.d.sync += [busy.eq(1), unsettled.eq(1)]
+        m.d.comb += [self.idle.eq(~busy), self.settled.eq(~unsettled)]
+        # The spike unit's is known late, too, and may be told a cycle later: its packet keeps the core busy for longer.
         fault = later(m, spikes.fault, 1, "fault")
         m.d.comb += self.faults.eq(Cat(access.fault, axons.overflow | fault, neurons.overflow))
