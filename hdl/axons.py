@@ -1,6 +1,6 @@
 """The axon unit: takes spike packets, holds back delayed ones, and hands each bank its axons one by one."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -26,9 +26,9 @@ class DelaySlots(Component):
     i : stream of :func:`delayed_layout`, in. Packets that are due after the running tick, in the cycle of ``tick`` after the one that
         begins; always accepted.
     o : stream of :func:`axons_layout`, out. Packets due now.
-    tick, clear : in, 1 bit. Begin the next tick; forget all packets. Both only while ``idle``.
-    idle : out, 1 bit. In the next cycle nothing is due.
-    overflow : out, 1 bit. A packet was lost because its slot was full.
+    tick, clear : in, 1 bit. Begin the next tick; forget all packets. Both only while not ``busy``.
+    busy : out, 3 bits. In the next cycle something is due or ``overflow`` is set, if any of them is.
+    overflow : out, 1 bit. A packet was lost a cycle ago because its slot was full.
     kept : out. The packet that is next, with what it has for which banks.
     """
 
@@ -36,14 +36,14 @@ class DelaySlots(Component):
     o: stream.Interface
     tick: Signal
     clear: Signal
-    idle: Signal
+    busy: Signal
     overflow: Signal
     kept: StructView
 
     def __init__(self, params: ArrayParams) -> None:
         self.params = params
         super().__init__({"i": In(stream.Signature(delayed_layout(params))), "o": Out(stream.Signature(axons_layout(params))),
-                          "tick": In(1), "clear": In(1), "idle": Out(1), "overflow": Out(1), "kept": Out(kept_layout(params))})
+                          "tick": In(1), "clear": In(1), "busy": Out(3), "overflow": Out(1), "kept": Out(kept_layout(params))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -60,16 +60,15 @@ class DelaySlots(Component):
 
         # Ticks of turn 1 have the odd slots: the lowest bit of a packet's slot asks for no tick, and the next one for six bits at most.
         slot, running = Signal(range(slots)), Signal(range(slots))
-        full_there: list[Value] = list(fulls)
-        for bit in slot:  # the lowest first, for it is the one that is known first
-            full_there = [Mux(bit, *pair) for pair in zip(full_there[1::2], full_there[::2], strict=True)]
+        lost, lost_before = Signal(slots), Signal(slots)
         m.d.comb += [
             following.eq(now + 1), running.eq(now + self.tick),
             slot.eq(Cat(self.i.payload.made, running[1:] - (self.i.payload.made & ~running[0])) + self.i.payload.delay),
             self.i.ready.eq(1),
             write.addr.eq(Cat(counts[slot][: bits_for(depth)], slot)),  # type: ignore[index]  # the stubs forget slices
-            write.en.eq(self.i.valid & ~full_there[0]),
-            self.overflow.eq(self.i.valid & full_there[0]),
+            write.en.eq(self.i.valid),  # one too many takes the first one's place: lost is lost, and full is known late
+            lost.eq(Cat(self.i.valid & (slot == number) & full for number, full in enumerate(fulls))),
+            self.overflow.eq(lost_before.any()),
         ]
         keep(m, self.params, write.data, self.i.payload)
         # Which slot it is is an enable of each slot's, and not in their data.
@@ -84,9 +83,8 @@ class DelaySlots(Component):
         m.d.comb += [queue.clear.eq(self.clear), register.clear.eq(self.clear)]
         wiring.connect(m, queue.o, register.i)
         held, before, turn = Signal(range(5)), Signal(), Signal()
-        fetch, reading, read_turn, due, leaves = Signal(), Signal(), Signal(), Signal(), Signal()
+        fetch, reading, read_turn, due, leaves, running_due = Signal(), Signal(), Signal(), Signal(), Signal(), Signal()
         packet = register.o.payload
-        to_come = Cat(reading & (read_turn == turn), queue.o.valid & (queue.o.payload.turn == turn)).any()
         # `past`: the slot that is read is the next tick's. A packet that came for that a cycle ago has `come`; without it, there is a
         # `rest` in the slot, up to `end`. Nothing comes for the running tick.
         head, after, end = Signal(range(depth + 1)), Signal(range(depth + 1), init=1), Signal(range(depth + 1))
@@ -102,9 +100,13 @@ class DelaySlots(Component):
             self.kept.eq(packet),
             self.o.valid.eq(due & ~self.clear), self.o.payload.mask.eq(packet.mask), self.o.payload.block.eq(packet.block),
             register.o.ready.eq(leaves), leaves.eq(due & self.o.ready),
-            self.idle.eq(Mux(self.tick, self.clear | ~useds[following], (past | ~rest) & ~(due | to_come))),
+            # Without a tick, `before` is the turn. What is in LUT-RAM is known late.
+            running_due.eq((~past & rest) | (reading & (read_turn == before)) | (register.o.valid & (packet.turn == before))),
+            self.busy.eq(Cat(Mux(self.tick, ~self.clear & useds[following], running_due),
+                             ~self.tick & queue.o.valid & (queue.o.payload.turn == before), lost.any())),
         ]
         m.d.sync += [
+            lost_before.eq(lost),
             reading.eq(fetch), read_turn.eq(turn ^ (past & ~self.tick)), before.eq(turn), held.eq(held + fetch - leaves),
             past.eq((past | ~rest) & ~self.tick), end.eq(counts[Mux(past | ~rest, following, now)]),
             come.eq(self.i.valid & soon & ~fulls[following]),
@@ -137,7 +139,7 @@ class AxonUnit(Component):
     o_0 … : stream of axon numbers for each bank, out.
     tick, clear : in, 1 bit. Begin the next tick, when no axon waits any more; forget delayed packets. Both only after ``idle``.
     idle : out. Where all bits are set: in the cycle after the next nothing is left to do in the running tick.
-    overflow : out, 1 bit. A delayed packet was lost.
+    overflow : out, 1 bit. A delayed packet was lost a cycle ago; that long it is not ``idle``.
     """
 
     i: stream.Interface
@@ -152,13 +154,14 @@ class AxonUnit(Component):
         self.params = params
         axons, axon = stream.Signature(axons_layout(params)), stream.Signature(bits_for(params.bank_axons))
         super().__init__({"i": In(axons), "i_ahead": In(axons), "i_later": In(stream.Signature(delayed_layout(params))),
-                          "tick": In(1), "clear": In(1), "idle": Out(params.banks + 3), "overflow": Out(1)}
+                          "tick": In(1), "clear": In(1), "idle": Out(params.banks + (4 if params.delays > 1 else 1)), "overflow": Out(1)}
                          | {f"o_{bank}": Out(axon) for bank in range(params.banks)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         banks = self.params.banks
-        ready, slots_idle = Signal(), Signal(init=1)
+        ready = Signal(init=1)
+        slots_idle: Value = Const(1, 0)
         m.submodules.ahead = ahead = Ahead(self.params)
         wiring.connect(m, wiring.flipped(self.i_ahead), ahead.i)
         m.d.comb += ahead.tick.eq(self.tick)
@@ -166,7 +169,8 @@ class AxonUnit(Component):
         if self.params.delays > 1:
             m.submodules.slots = slots = DelaySlots(self.params)
             wiring.connect(m, wiring.flipped(self.i_later), slots.i)
-            m.d.comb += [slots.tick.eq(self.tick), slots.clear.eq(self.clear), self.overflow.eq(slots.overflow), slots_idle.eq(slots.idle)]
+            m.d.comb += [slots.tick.eq(self.tick), slots.clear.eq(self.clear), self.overflow.eq(slots.overflow)]
+            slots_idle = ~slots.busy
 
         # The first of the sources goes first. What the kept ones have for which bank was found before they were kept, and which of them
         # it is in a running tick, and which in a tick's first cycle, when all banks have room.
@@ -193,18 +197,18 @@ class AxonUnit(Component):
             m.submodules[f"bank_{bank}"] = expander = BankExpander(self.params)
             m.d.comb += [
                 expander.i.payload.mask.eq(self.i.payload.mask[bank::banks]), expander.i.payload.block.eq(self.i.payload.block),
-                expander.i.valid.eq(self.i.valid & ready), expander.chosen.eq(~self.i.valid),
+                expander.i.valid.eq(self.i.valid), expander.ready.eq(ready), expander.chosen.eq(~self.i.valid),
                 expander.kept.mask.eq(kept.mask[bank::banks]), expander.kept.block.eq(kept.block),
-                expander.comes.eq(hit[bank] & ready & ~self.i.valid), expander.several.eq(several[bank]),
-                expander.comes_several.eq(several[bank] & ready & ~self.i.valid),
+                expander.comes.eq(hit[bank] & ~self.i.valid), expander.several.eq(several[bank]),
+                expander.comes_several.eq(several[bank] & ~self.i.valid),
                 expander.begins.eq(first_hit[bank] & self.tick & ~self.i.valid),
                 expander.begins_several.eq(first_several[bank] & self.tick & ~self.i.valid),
             ]
             wiring.connect(m, expander.o, wiring.flipped(getattr(self, f"o_{bank}")))
             expanders.append(expander)
         # All banks take their part together, so one full queue holds the packet back.
-        m.d.comb += [ready.eq(Cat(expander.i.ready for expander in expanders).all()),
-                     self.idle.eq(Cat((expander.idle for expander in expanders), ahead.idle, slots_idle, ~self.i.valid))]
+        m.d.sync += ready.eq(Cat(expander.room for expander in expanders).all())
+        m.d.comb += self.idle.eq(Cat((expander.idle for expander in expanders), ahead.idle & ~self.i.valid, slots_idle))
         return m
 
 

@@ -62,8 +62,7 @@ class Core(Component):
         flit = stream.Signature(flit_layout(params))
         super().__init__({
             "resets": In(len(PARTS)), "i": In(flit), "o": Out(flit), "tick": In(1), "info": In(tick_layout(params)), "clear": In(1),
-            "idle": Out(1, init=1), "settled": Out(1, init=1),  # type: ignore[call-arg]  # the stubs know the older name `reset` only
-            "reads": Out(range(params.banks + 1)), "faults": Out(3)})
+            "idle": Out(1), "settled": Out(1), "reads": Out(range(params.banks + 1)), "faults": Out(3)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

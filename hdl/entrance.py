@@ -75,8 +75,7 @@ class Entrance(Component):
             self.o_later.valid.eq((following & ~now & free) | (far & ~(now & self.info.end))),
             self.o_later.payload.delay.eq(packet.delay), self.o_later.payload.made.eq(~flit.due),
             self.o_access.valid.eq(access), self.o_access.payload.eq(flit),
-            self.i.ready.eq((~(direct | ahead | following) | free) & (~access | self.o_access.ready)
-                            & (~ahead | self.o_ahead.ready) & (~far | self.o_later.ready)),
+            self.i.ready.eq((~(direct | ahead | following) | free) & (~access | self.o_access.ready)),
         ]
         for output in (self.o_now, self.o_ahead, self.o_later):
             m.d.comb += [output.payload.mask.eq(packet.mask), output.payload.block.eq(packet.block)]

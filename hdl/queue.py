@@ -1,6 +1,6 @@
 """A first-in first-out queue between two streams, and a register."""
 
-from amaranth.hdl import Module, Mux, ResetSignal, ShapeLike, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, ResetSignal, ShapeLike, Signal, Value
 from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
@@ -19,6 +19,9 @@ class Queue(Component):
         Shape of the payload.
     depth
         Power of two, at least 2.
+    late
+        What comes is taken even while ``i.ready`` is 0, which says, a cycle late, whether less than three quarters of the places are
+        used: whoever fills the queue has time to heed it, as long as one place stays free. Of a depth of at least 8.
 
     Members
     -------
@@ -35,10 +38,11 @@ class Queue(Component):
     #: Cycles from a transfer at ``i`` to ``o.valid``.
     LATENCY = 1
 
-    def __init__(self, shape: ShapeLike, depth: int = 2) -> None:
-        if depth < 2 or depth & (depth - 1):
-            raise ValueError(f"Queue depth must be a power of two of at least 2, not {depth}")
-        self.shape, self.depth = shape, depth
+    def __init__(self, shape: ShapeLike, depth: int = 2, *, late: bool = False) -> None:
+        least = 8 if late else 2
+        if depth < least or depth & (depth - 1):
+            raise ValueError(f"Queue depth must be a power of two of at least {least}, not {depth}")
+        self.shape, self.depth, self.late = shape, depth, late
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))}
                          | ({"clear": In(1), "last": Out(1)} if depth > 2 else {}))
 
@@ -73,17 +77,24 @@ class Queue(Component):
         come, gone, forget = Signal(), Signal(), Signal()
         m.d.comb += [
             next_head.eq(head + 1), next_tail.eq(tail + 1),
-            come.eq(self.i.valid & room), gone.eq(there & self.o.ready), self.last.eq(head == latest),
+            come.eq(self.i.valid & (room | self.late)), gone.eq(there & self.o.ready), self.last.eq(head == latest),
             # While there is room, nothing is lost where the tail points: no decision lies before this enable either.
-            write.addr.eq(tail), write.data.eq(self.i.payload), write.en.eq(room),
+            write.addr.eq(tail), write.data.eq(self.i.payload), write.en.eq(room | self.late),
             read.addr.eq(head), self.o.payload.eq(read.data), forget.eq(self.clear | ResetSignal()),
         ]
         with m.If(come):
-            m.d.sync += [tail.eq(next_tail), latest.eq(tail), room.eq(next_tail != head)]
+            m.d.sync += [tail.eq(next_tail), latest.eq(tail)]
         with m.If(gone):
             m.d.sync += head.eq(next_head)
-        with m.If(self.o.ready):  # also while nothing is there, and so there is room already
-            m.d.sync += [room.eq(1), there.eq(there & ~self.last)]
+        with m.If(self.o.ready):
+            m.d.sync += there.eq(there & ~self.last)
+        if self.late:
+            m.d.sync += room.eq(~self._three_quarters(head, tail))
+        else:
+            with m.If(come):
+                m.d.sync += room.eq(next_tail != head)
+            with m.If(self.o.ready):  # also while nothing is there, and so there is room already
+                m.d.sync += room.eq(1)
         with m.If(self.clear):
             m.d.sync += [head.eq(0), tail.eq(0), room.eq(1)]
         # What comes is a set: so the reset, which would be in its place, is one of the things that are known early.
@@ -91,6 +102,14 @@ class Queue(Component):
             m.d.sync += there.eq(0)
         with m.If(come & ~forget):
             m.d.sync += there.eq(1)
+
+    def _three_quarters(self, head: Signal, tail: Signal) -> Value:
+        """So many places are used, of which a few are always free: the upper bits of tail − head, in two levels and without a chain."""
+        borrow: Value = Const(0)
+        for mine, taken in zip(tail[:-2], head[:-2], strict=True):
+            borrow = Mux(mine ^ taken, taken, borrow)
+        differ, upper = tail[-2:] ^ head[-2:], tail[-2]
+        return Mux(borrow, ~differ.any(), differ == Cat(1, upper))  # they are 3: the head's are equal, or one more
 
 
 class Register(Component):

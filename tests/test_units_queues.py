@@ -112,12 +112,45 @@ def test_a_queue_holds_exactly_its_depth() -> None:
     simulate(queue, fill)
 
 
+@pytest.mark.parametrize("pause", [0.2, 0.5, 0.8])
+def test_a_late_queue_says_a_cycle_ago_that_it_is_three_quarters_full_and_takes_what_comes(pause: float) -> None:
+    rng = random.Random(pause)
+    queue = Queue(8, 16, late=True)
+    taker = Taker(queue.o, rng, pause)
+    sent: list[int] = []
+    met = Counter[int]()
+
+    async def run(ctx: Any) -> None:
+        inside, before, heeded = 0, 0, [1] * 2
+        for cycle in range(4000):
+            assert ctx.get(queue.i.ready) == (before < 12), f"cycle {cycle}: {before} were inside"
+            met[inside] += 1
+            before = inside
+            heeded.append(ctx.get(queue.i.ready))
+            valid = heeded.pop(0) and rng.random() < (0.3, 1.0)[cycle // 200 % 2]  # two cycles late
+            ctx.set(queue.i.payload, cycle % 256)
+            ctx.set(queue.i.valid, valid)
+            _, _, gone = await ctx.tick().sample(queue.o.valid & queue.o.ready)
+            inside += bool(valid) - gone
+            if valid:
+                sent.append(cycle % 256)
+        ctx.set(queue.i.valid, 0)
+        while ctx.get(queue.o.valid):
+            await ctx.tick()
+
+    simulate(queue, run, background=[taker.run])
+    assert taker.payloads == sent
+    assert pause < 0.5 or met[15] > 0, "it was never as full as it may be"
+
+
 @pytest.mark.parametrize("depth", [0, 1, 3, 12])
 def test_a_queue_of_an_odd_depth_is_refused(depth: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnusedElaboratable)  # what Amaranth says of a component that was never finished
         with pytest.raises(ValueError, match=f"Queue depth must be a power of two of at least 2, not {depth}"):
             Queue(1, depth)
+        with pytest.raises(ValueError, match="a power of two of at least 8, not 4"):
+            Queue(1, 4, late=True)
         gc.collect()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 
-from spikeloom.host.estimates.cycle_latencies import BANK_QUEUE, ENTRANCE, FIRED, FORESEEN, LIST, SLOT, TO_CORES, TO_FIRE, WALKED
+from spikeloom.host.estimates.cycle_latencies import BANK_QUEUE, ENTRANCE, FIRED, FORESEEN, LIST, SEEN, SLOT, TO_CORES, TO_FIRE, WALKED
 from spikeloom.host.estimates.cycle_mesh import Packet
 from spikeloom.host.estimates.cycle_tables import CoreTables
 
@@ -24,7 +24,6 @@ class Receiver(ABC):
         self._slots: deque[list[tuple[int, Packet]]] = deque([] for _ in range(core.params.delays))
         self._backlog: deque[tuple[int, Packet]] = deque()  # of the running tick: what was sent ahead, and what was delayed; from when on
         self._taken = 0  # when the last packet was taken
-        self._open = 0   # from when on the banks' queues have room
         self.dropping = False  # packets of the tick before are of a sample that has ended
         self.reads = 0
 
@@ -54,7 +53,7 @@ class Receiver(ABC):
             return True
         if self._backlog:
             self._catch_up(cycle + ENTRANCE)
-        return self._open <= cycle + ENTRANCE
+        return self._room(cycle + ENTRANCE)
 
     def deliver(self, packet: Packet, cycle: int) -> None:
         """Take a packet that leaves its router in this cycle."""
@@ -73,7 +72,9 @@ class Receiver(ABC):
         """Take what waits, as long as nothing came, before this cycle."""
         while self._backlog:
             first, packet = self._backlog[0]
-            at = max(first, self._taken + 1, self._open)
+            at = max(first, self._taken + 1)
+            while at < cycle and not self._room(at):
+                at += 1
             if at >= cycle:
                 return
             self._backlog.popleft()
@@ -91,6 +92,10 @@ class Receiver(ABC):
         return not self._backlog and self._rest(loads) <= cycle
 
     @abstractmethod
+    def _room(self, cycle: int) -> bool:
+        """Whether the banks take a packet in this cycle, in or after that of the last one."""
+
+    @abstractmethod
     def _take(self, cycle: int, block: int, mask: int) -> None:
         """Hand a packet to the banks."""
 
@@ -100,7 +105,7 @@ class Receiver(ABC):
 
 
 class Numbered(Receiver):
-    """One fold: each bank takes an axon a cycle. A packet waits until every bank's queue has room."""
+    """One fold: each bank takes an axon a cycle. A packet waits while too many do so for any bank."""
 
     def __init__(self, core: CoreTables) -> None:
         super().__init__(core)
@@ -108,16 +113,22 @@ class Numbered(Receiver):
         self._banks = [sum(1 << bit for bit in range(bank, params.block, params.banks)) for bank in range(params.banks)]
         self._free = [0] * params.banks
         self._came = [0] * params.banks  # when the last packet came
-        self._begun = [deque([0] * BANK_QUEUE, BANK_QUEUE) for _ in self._banks]  # when the last packets' first axons were read
+        # When the last packets came and when their first axons were read; none of those before waits when one comes.
+        self._recent = [deque([(0, 0)] * (BANK_QUEUE + SEEN + 1), BANK_QUEUE + SEEN + 1) for _ in self._banks]
+        self._open = 0  # from when on too few of them wait
+
+    def _room(self, cycle: int) -> bool:
+        seen = cycle - SEEN
+        return self._open <= cycle or all(sum(came < seen < begun for came, begun in last) < BANK_QUEUE for last in self._recent)
 
     def _take(self, cycle: int, block: int, mask: int) -> None:
         for bank, chosen in enumerate(self._banks):
             count = (mask & chosen).bit_count()
             if count:
                 start = max(cycle + TO_FIRE, self._free[bank])
-                begun = self._begun[bank]
-                begun.append(start)
-                self._open = max(self._open, begun[0])
+                last = self._recent[bank]
+                last.append((cycle, start))
+                self._open = max(self._open, last[-BANK_QUEUE][1] + SEEN)
                 self._free[bank], self._came[bank] = start + count, cycle
                 self.reads += count
 
@@ -146,6 +157,9 @@ class Walked(Receiver):
         """The next tick."""
         super().begin(pulse, window)
         self._begin()
+
+    def _room(self, cycle: int) -> bool:
+        return True
 
     def _take(self, cycle: int, block: int, mask: int) -> None:
         size, banks = self.params.block, self.params.banks

@@ -33,8 +33,10 @@ KEPT, KEPT_BEHIND = 1, 2
 # Axons.
 #: From a router's way out to the axons.
 ENTRANCE = 1
-#: Packets in a bank's axon queue; from a packet to its first axon; from an axon to the first entry of its list.
-BANK_QUEUE, TO_FIRE, LIST = 16, 1, 5
+#: Packets that wait for a bank from which on no more are taken, and cycles until that is seen.
+BANK_QUEUE, SEEN = 24, 2
+#: From a packet to its first axon; from an axon to the first entry of its list.
+TO_FIRE, LIST = 1, 5
 #: From the last axon, or entry, until the host port takes the core for quiet; a cycle less for an axon whose packet came that many cycles
 #: before it.
 FIRED, WALKED, FORESEEN = 1, 2, 2

@@ -21,7 +21,7 @@ routers                    forward a packet an output a cycle, X before Y, input
                            before, and the last row asked for + 2 + max(0, 3 − L), of cores with many rows (FEW_ROWS) L + 3 cycles before
 host words                 of the tick a word a cycle, from cycle 1 on; up to AHEAD of the next tick's from behind the TICK on until the
                            cores rest, which keep the pulse waiting until they have arrived unless ticks overlap
-a core takes               a packet a cycle while its banks' queues (BANK_QUEUE packets) have room: one that comes first, then those that
+a core takes               a packet a cycle while fewer than BANK_QUEUE waited for each bank: one that comes first, then those that
                            were sent ahead, then those that were delayed, both from cycle 1 on
 an axon of bank b          fires in max(packet + 1, last of bank b + 1): an axon a bank a cycle
 an entry of a list         is there 5 cycles after its axon; of all banks only those with the first waiting bank's fold fire together,
