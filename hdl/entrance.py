@@ -1,6 +1,6 @@
 """The way into a core: a register for each packet, and what becomes of it."""
 
-from amaranth.hdl import Const, Module, Signal
+from amaranth.hdl import Const, Module, Mux, Signal
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
@@ -60,8 +60,7 @@ class Entrance(Component):
         packet = spikes(flit.payload[: spikes.size])
         # Of the packet that is kept; none where there is no packet.
         flags = {name: Signal(name=name) for name in arrival_layout(self.params).members}
-        direct, ahead, access, following, far = (
-            flags.get(name, Const(0, 1)) for name in ("direct", "ahead", "access", "following", "far"))
+        soon, ahead, access, following, far = (flags.get(name, Const(0, 1)) for name in ("soon", "ahead", "access", "following", "far"))
         with m.If(self.i.ready):
             m.d.sync += [flit.eq(self.i.payload), *(flag.eq(self.i.valid & self.i.payload.arrival[name]) for name, flag in flags.items())]
 
@@ -70,12 +69,12 @@ class Entrance(Component):
         m.d.comb += [
             free.eq(self.o_now.ready),
             now.eq(flit.due == self.info.turn),
-            self.o_now.valid.eq(direct | (ahead & now) | (following & now & ~self.info.end)),
+            self.o_now.valid.eq(soon & Mux(ahead | following, now & (ahead | ~self.info.end), 1)),
             self.o_ahead.valid.eq(ahead & ~now & free),
             self.o_later.valid.eq((following & ~now & free) | (far & ~(now & self.info.end))),
             self.o_later.payload.delay.eq(packet.delay), self.o_later.payload.made.eq(~flit.due),
             self.o_access.valid.eq(access), self.o_access.payload.eq(flit),
-            self.i.ready.eq((~(direct | ahead | following) | free) & (~access | self.o_access.ready)),
+            self.i.ready.eq((~soon | free) & (~access | self.o_access.ready)),
         ]
         for output in (self.o_now, self.o_ahead, self.o_later):
             m.d.comb += [output.payload.mask.eq(packet.mask), output.payload.block.eq(packet.block)]

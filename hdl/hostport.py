@@ -223,7 +223,7 @@ class HostPort(Component):
         is_spikes = word.kind == Kind.SPIKES
         m.d.comb += [
             packet.mask.eq(spikes.mask), packet.block.eq(spikes.block),
-            flit.arrival.direct.eq(is_spikes & ~tick), flit.arrival.ahead.eq(tick), flit.arrival.access.eq(~is_spikes),
+            flit.arrival.soon.eq(is_spikes), flit.arrival.ahead.eq(tick), flit.arrival.access.eq(~is_spikes),
             flit.kind.eq(word.kind), flit.target.eq(word.target), flit.due.eq(self.turn ^ tick),
             flit.payload.eq(Mux(is_spikes, packet.as_value(), word.data[:DATA_BITS])),  # of an ADDRESS, too, which lies as in the word
             self.mesh_i.valid.eq(self.here & word.sends | self.goes_ahead | self.begins),

@@ -52,12 +52,12 @@ def spikes_layout(params: ArrayParams) -> data.StructLayout:
 
 
 def arrival_layout(params: ArrayParams) -> data.StructLayout:
-    """What a core makes of a flit, told by who sends it, as a flit comes too late to be decoded. One of these for each flit to a core.
+    """What a core makes of a flit, told by who sends it, as a flit comes too late to be decoded.
 
-    ``direct``: SPIKES for the tick that is to come or runs. ``ahead``: those of the host for the tick that begins next. ``following``,
-    ``far``: with a delay of one tick more, or of several. ``access``: no SPIKES.
+    ``soon``: SPIKES that may be due in the running tick. Of these, ``ahead``: of the host, for the tick that began next when they were
+    sent; ``following``: with a delay of one tick more. ``far``: SPIKES with one of several. ``access``: no SPIKES.
     """
-    return data.StructLayout(dict.fromkeys(("direct", "ahead", "access", *(("following", "far") if params.delays > 1 else ())), 1))
+    return data.StructLayout(dict.fromkeys(("soon", "ahead", "access", *(("following", "far") if params.delays > 1 else ())), 1))
 
 
 def address_layout() -> data.StructLayout:

@@ -151,5 +151,8 @@ class Router(Component):
             for i, (source, request, taken) in enumerate(asking):
                 with m.Case(i):
                     m.d.comb += [output.payload.eq(heads[source]), taken.eq(request & output.ready)]
+                    if name == "local":  # nothing without a flit, so that the core's entrance need not ask for one
+                        arrival = heads[source].arrival.as_value()
+                        m.d.comb += output.payload.arrival.eq(Mux(request, arrival, 0))
                     with m.If(output.valid):
                         m.d.sync += line.eq(Mux(output.ready, (i + 1) % count, i))

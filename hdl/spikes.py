@@ -148,9 +148,10 @@ class SpikeUnit(Component):
         flit = struct_signal(flit_layout(self.params), name=f"flit_{name}")
         m.d.comb += [flit.kind.eq(Kind.SPIKES), flit.due.eq(packet.due), flit.payload.eq(packet.spikes), flit.target.eq(packet.target)]
         if name == "cores":
-            m.d.comb += [flit.arrival.following.eq(packet.spikes.delay == 1), flit.arrival.far.eq(packet.spikes.delay > 1)]
+            following = packet.spikes.delay == 1
+            m.d.comb += [flit.arrival.soon.eq(following), flit.arrival.following.eq(following), flit.arrival.far.eq(~following)]
         else:
-            m.d.comb += flit.arrival.direct.eq(name == "head")  # those for the host go to no core
+            m.d.comb += flit.arrival.soon.eq(name == "head")  # those for the host go to no core
         value: Value = flit.as_value()
         return value
 

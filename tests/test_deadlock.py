@@ -219,7 +219,8 @@ def test_the_elaborated_router_sends_each_copy_once_where_the_function_says(plac
 
 @pytest.mark.parametrize("folds", [1, 2])
 def test_a_core_takes_flits_while_nobody_takes_its_own(folds: int) -> None:
-    """Every neuron spikes, the way out is shut for good, and spikes and entries to write still go in, each within 8 cycles."""
+    """Every neuron spikes, the way out is shut for good, and spikes and entries to write still go in, each within 16 cycles: until
+    three packets of four axons a bank have gone, of which two came before it was known that many wait."""
     params = ArrayParams(lanes=4, banks=2, words=16, axons=16, entries=16, block=8, folds=folds, destinations=4, delay_depth=256)
     core: Any = Core(params)
     rng = random.Random(3)
@@ -261,7 +262,7 @@ def test_a_core_takes_flits_while_nobody_takes_its_own(folds: int) -> None:
         flits = spikes + entries
         rng.shuffle(flits)
         for flit in flits:
-            await give(ctx, flit, 8)
+            await give(ctx, flit, 16)
         await ctx.tick().repeat(100)
         assert ctx.get(core.o.valid)
         assert not ctx.get(core.idle)  # its own spikes are still there

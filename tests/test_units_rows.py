@@ -86,7 +86,7 @@ def test_rows_are_sent_to_their_destinations(pause: float, more: int, end: int) 
                         delayed.update((tuple(way.values()), entry["delay"], place // 4, bit) for bit in range(8) if mask >> bit & 1)
                         met["delayed"] += 1
                     else:
-                        expected.append(packed(flits, {"payload": payload, "kind": Kind.SPIKES, "arrival": {"direct": 1}, "target": way}))
+                        expected.append(packed(flits, {"payload": payload, "kind": Kind.SPIKES, "arrival": {"soon": 1}, "target": way}))
             if entry["last"]:
                 break
             index += 1
@@ -112,8 +112,8 @@ def test_rows_are_sent_to_their_destinations(pause: float, more: int, end: int) 
     assert Counter((flit.block, bit) for flit in joined for bit in range(8) if flit.mask >> bit & 1) == outputs
     assert len(joined) < met["for the host"]
     for flit, packet in zip(found, inner, strict=True):
-        told = {name: getattr(flit.arrival, name) for name in ("direct", "following", "far")}
-        assert flit.target.host or [name for name, flag in told.items() if flag] == [*arrival(params, Kind.SPIKES, packet.delay)]
+        told = {name: getattr(flit.arrival, name) for name in ("soon", "following", "far")}
+        assert flit.target.host or told == arrival(params, Kind.SPIKES, packet.delay)
     later = [(flit, packet) for flit, packet in zip(found, inner, strict=True) if packet.delay and not flit.target.host]
     ways = ("x0", "x1", "y0", "y1", "host")
     assert Counter((tuple(getattr(flit.target, name) for name in ways), packet.delay, packet.block, bit)

@@ -71,7 +71,10 @@ def arrival(params: ArrayParams, kind: Kind, delay: int = 0, ahead: int = 0) -> 
     """What the sender of a flit to a core tells of it."""
     if kind is not Kind.SPIKES:
         return {"access": 1}
-    return {"ahead" if ahead else ("direct", "following", "far")[min(delay, 2)] if params.delays > 1 else "direct": 1}
+    flags = {"soon": int(ahead or delay < 2)} | ({"ahead": 1} if ahead else {})
+    if params.delays > 1 and not ahead:
+        flags |= {"following": int(delay == 1), "far": int(delay > 1)}
+    return flags
 
 
 def feed(stream: Any, payloads: Iterable[Any], rng: random.Random, pause: float = 0.0) -> Process:
