@@ -52,9 +52,11 @@ class Answers(Component):
         m = Module()
         flit, error = self.flits.payload, struct_signal(struct(RESPONSES[Response.ERROR]))
         sent = data.StructLayout({name: spikes_layout(self.params)[name].shape for name in ("mask", "block")})
-        # A word that is said, or else a flit, of which ``entry`` says that it is DATA.
+        # A word of the port or of a fault, a flit, of which ``entry`` says that it is DATA, or both: so that neither waits for the
+        # other on the way in.
         m.submodules.queue = queue = Queue(data.StructLayout({
-            "word": WORD, "says": 1, "flit": max(DATA_BITS, sent.size), "entry": 1, "due": 1, "ticks": self.ticks.shape()}), 32)
+            "word": WORD, "says": 1, "flit": max(DATA_BITS, sent.size), "sends": 1, "entry": 1, "due": 1,
+            "ticks": self.ticks.shape()}), 32)
         comes, leaves = queue.i.payload, queue.o.payload
         pending, first = Signal(len(Fault)), Signal(range(len(Fault)))
         for fault in reversed(Fault):
@@ -70,10 +72,11 @@ class Answers(Component):
                      self.settled.eq(~((pending | self.raised).any() | reports))]
 
         m.d.comb += [
-            self.flits.ready.eq(queue.i.ready & ~self.own.valid), self.own.ready.eq(queue.i.ready),
+            self.flits.ready.eq(queue.i.ready), self.own.ready.eq(queue.i.ready),
             self.idle.eq(~(self.own.valid | queue.o.valid)),
             queue.i.valid.eq(self.own.valid | self.flits.valid | reports),
-            comes.word.eq(self.own.payload), comes.says.eq(self.own.valid | ~self.flits.valid), comes.flit.eq(flit.payload),
+            comes.word.eq(self.own.payload), comes.says.eq(self.own.valid | ~self.flits.valid),
+            comes.flit.eq(flit.payload), comes.sends.eq(self.flits.valid),
             comes.due.eq(flit.due), comes.ticks.eq(self.ticks),
             comes.entry.eq(flit.kind.as_value()[1]),  # DATA, for nothing but SPIKES and DATA comes here
         ]
@@ -82,14 +85,17 @@ class Answers(Component):
         given = later(m, self.flits.valid & self.flits.ready, 1, "given")
         m.d.comb += self.gave_spikes.eq(given & ~later(m, comes.entry, 1, "entry", reset_less=True))
 
+        spoken = Signal()  # the word has left, the flit beside it follows
         spikes, entry = (struct_signal(struct(RESPONSES[kind])) for kind in (Response.SPIKES, Response.DATA))
         m.d.comb += [
             spikes.opcode.eq(Response.SPIKES), spikes.tick.eq(Mux(leaves.due, leaves.ticks[1], leaves.ticks[0])),
             spikes.block.eq(sent(leaves.flit[: sent.size]).block), spikes.mask.eq(sent(leaves.flit[: sent.size]).mask),
             entry.opcode.eq(Response.DATA), entry.data.eq(leaves.flit),
-            self.o.valid.eq(queue.o.valid), queue.o.ready.eq(self.o.ready),
+            self.o.valid.eq(queue.o.valid), queue.o.ready.eq(self.o.ready & (spoken | ~(leaves.says & leaves.sends))),
         ]
-        with m.If(leaves.says):
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += spoken.eq(leaves.says & leaves.sends & ~spoken)
+        with m.If(leaves.says & ~spoken):
             m.d.comb += self.o.payload.eq(leaves.word)
         with m.Else():
             m.d.comb += self.o.payload.data.eq(Mux(leaves.entry, entry.as_value(), spikes.as_value()))
