@@ -105,7 +105,8 @@ class Router(Component):
         places, so that whether the one before it leaves, which is known late, is nothing to it.
         """
         i = getattr(self, f"i_{source}")
-        room, there = Signal(init=1, name=f"room_{source}"), Signal(name=f"there_{source}")
+        # Of a reset `room` needs two cycles: nothing is left after the first.
+        room, there = Signal(init=1, name=f"room_{source}", reset_less=True), Signal(name=f"there_{source}")
         first, place = Signal(name=f"first_{source}"), Signal(name=f"place_{source}")
         places = [struct_signal(flit_layout(self.params), name=f"flit_{source}_{number}", reset_less=True) for number in range(2)]
         head, done = struct_signal(flit_layout(self.params), name=f"head_{source}"), Signal(name=f"done_{source}")
@@ -140,19 +141,23 @@ class Router(Component):
         # The one that is first in line for it: what was offered, so that it stays, or the one behind that which was served.
         count = len(asking)
         line, chosen = (Signal(range(count), name=f"{kind}_{name}") for kind in ("line", "chosen"))
+        wins = Signal(count, name=f"wins_{name}")  # the same, a bit for each
         with m.Switch(line):
             for first in range(count):
                 with m.Case(first):
                     for i in reversed([(first + step) % count for step in range(count)]):  # the latest assignment wins
                         with m.If(asking[i][1]):
-                            m.d.comb += chosen.eq(i)
-        m.d.comb += output.valid.eq(Cat(request for _, request, _ in asking).any())
-        with m.Switch(chosen):
-            for i, (source, request, taken) in enumerate(asking):
-                with m.Case(i):
-                    m.d.comb += [output.payload.eq(heads[source]), taken.eq(request & output.ready)]
-                    if name == "local":  # nothing without a flit, so that the core's entrance need not ask for one
-                        arrival = heads[source].arrival.as_value()
-                        m.d.comb += output.payload.arrival.eq(Mux(request, arrival, 0))
-                    with m.If(output.valid):
-                        m.d.sync += line.eq(Mux(output.ready, (i + 1) % count, i))
+                            m.d.comb += [chosen.eq(i), wins.eq(1 << i)]
+        # Without a flit it shows no arrival, so that the core's entrance need not ask for one.
+        shown: list[Value] = []
+        for i, (source, request, taken) in enumerate(asking):
+            flit = struct_signal(flit_layout(self.params), name=f"flit_{source}_{name}")
+            m.d.comb += [flit.eq(heads[source]), taken.eq(wins[i] & output.ready)]
+            if name == "local":
+                m.d.comb += flit.arrival.eq(Mux(request, heads[source].arrival.as_value(), 0))
+            shown.append(flit.as_value())
+            with m.If(wins[i]):
+                m.d.sync += line.eq(Mux(output.ready, (i + 1) % count, i))
+        for bit in chosen:  # a tree, of which four branches are one LUT
+            shown = [Mux(bit, shown[at + 1], shown[at]) if at + 1 < len(shown) else shown[at] for at in range(0, len(shown), 2)]
+        m.d.comb += [output.valid.eq(Cat(request for _, request, _ in asking).any()), output.payload.eq(shown[0])]
