@@ -1,11 +1,12 @@
 """Bounded proof of hdl/queue.py: no payload is lost, doubled, altered or overtaken, whatever comes and whenever it is taken; and
 ``last`` says that there is one.
 
-    python formal/queue.py [DEPTH [CYCLES]]     default: a queue of 4, every behaviour of the first 14 cycles
+    python formal/queue.py [DEPTH [CYCLES]] [--late]     default: a queue of 4, every behaviour of the first 14 cycles
 
 The queue stands beside a monitor that counts what is inside and follows one payload, which one being left open: when it was
 put in, how many were in front of it, and whether it comes out at its turn. Yosys' SAT solver looks for inputs that break an
-assertion. With --broken a queue that loses a payload when it is full and read in the same cycle is shown to be found.
+assertion. With --late it is one that says late that it fills, and is filled up to one place less than its depth whatever it says.
+With --broken a queue that loses a payload when it is full and read in the same cycle is shown to be found.
 """
 
 import argparse
@@ -28,23 +29,24 @@ BITS = 2
 class Monitor(Component):
     """A queue and what must hold of it; ``mark`` chooses the payload that is followed."""
 
-    def __init__(self, depth: int, broken: bool) -> None:
-        self.depth, self.broken = depth, broken
+    def __init__(self, depth: int, broken: bool, late: bool) -> None:
+        self.depth, self.broken, self.late = depth, broken, late
         self.payload, self.valid = Signal(BITS), Signal()
         self.ready, self.mark = Signal(), Signal()
         super().__init__({})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        queue: Any = Queue(BITS, self.depth)
+        queue: Any = Queue(BITS, self.depth, late=self.late)
         m.submodules.queue = queue
         inside, ahead = Signal(range(self.depth + 1)), Signal(range(self.depth + 1))
         followed, over, value = Signal(), Signal(), Signal(BITS)
-        lost = self.valid & queue.o.valid & self.ready & (inside == self.depth - 1) if self.broken else 0
+        room = inside != self.depth - 1 if self.late else queue.i.ready
+        lost = self.valid & queue.o.valid & self.ready & (inside == (3 if self.late else self.depth - 1)) if self.broken else 0
         come, gone = Signal(), Signal()
         m.d.comb += [
-            queue.i.payload.eq(self.payload), queue.i.valid.eq(self.valid & ~lost), queue.o.ready.eq(self.ready),
-            come.eq(self.valid & queue.i.ready), gone.eq(queue.o.valid & self.ready),
+            queue.i.payload.eq(self.payload), queue.i.valid.eq(self.valid & ~lost & (room | ~self.late)),
+            queue.o.ready.eq(self.ready), come.eq(self.valid & room), gone.eq(queue.o.valid & self.ready),
         ]
         m.d.sync += inside.eq(inside + come - gone)
         with m.If(come & self.mark & ~followed):
@@ -53,16 +55,18 @@ class Monitor(Component):
             m.d.sync += [ahead.eq(ahead - 1), over.eq(ahead == 0)]
             with m.If(ahead == 0):
                 m.d.comb += Assert(queue.o.payload == value, "altered or overtaken")
-        m.d.comb += [Assert(queue.o.valid == (inside != 0), "lost or made up"),
-                     Assert(queue.i.ready == (inside != self.depth), "not its depth")]
+        before = Signal.like(inside)
+        m.d.sync += before.eq(inside)
+        filled = before >= 3 * self.depth // 4 if self.late else inside == self.depth
+        m.d.comb += [Assert(queue.o.valid == (inside != 0), "lost or made up"), Assert(queue.i.ready == ~filled, "not its depth")]
         if self.depth > 2:
             m.d.comb += Assert(~queue.o.valid | (queue.last == (inside == 1)), "not the last one")
         return m
 
 
-def proved(depth: int, cycles: int, broken: bool = False) -> bool:
+def proved(depth: int, cycles: int, broken: bool = False, late: bool = False) -> bool:
     """Whether no input of ``cycles`` cycles breaks an assertion; RuntimeError when the tool says neither."""
-    monitor = Monitor(depth, broken)
+    monitor = Monitor(depth, broken, late)
     text = rtlil.convert(monitor, ports=[monitor.payload, monitor.valid, monitor.ready, monitor.mark], emit_src=False)
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "monitor.il")
@@ -85,11 +89,13 @@ def main() -> int:
     parser.add_argument("depth", nargs="?", type=int, default=4)
     parser.add_argument("cycles", nargs="?", type=int, default=14)
     parser.add_argument("--broken", action="store_true")
+    parser.add_argument("--late", action="store_true")
     options = parser.parse_args()
-    if options.depth < 2 or options.cycles < 1:
-        parser.error("DEPTH must be at least 2, CYCLES at least 1")
-    good = proved(options.depth, options.cycles, options.broken)
-    print(f"depth {options.depth}, {options.cycles} cycles: {'proved' if good else 'an assertion breaks'}")
+    least = 8 if options.late else 2
+    if options.depth < least or options.cycles < 1:
+        parser.error(f"DEPTH must be at least {least}, CYCLES at least 1")
+    good = proved(options.depth, options.cycles, options.broken, options.late)
+    print(f"depth {options.depth}{', late' * options.late}, {options.cycles} cycles: {'proved' if good else 'an assertion breaks'}")
     return 0 if good else 1
 
 
