@@ -1,6 +1,6 @@
 """The axon unit: takes spike packets, holds back delayed ones, and hands each bank its axons one by one."""
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -161,7 +161,9 @@ class AxonUnit(Component):
         m = Module()
         banks = self.params.banks
         ready = Signal(init=1)
-        slots_idle: Value = Const(1, 0)
+        # With names, or a module's ports are numbered, and no core is like the others.
+        ahead_idle = Signal(name="ahead_idle")
+        slots_idle = Signal(3 if self.params.delays > 1 else 0, name="slots_idle")
         m.submodules.ahead = ahead = Ahead(self.params)
         wiring.connect(m, wiring.flipped(self.i_ahead), ahead.i)
         m.d.comb += ahead.tick.eq(self.tick)
@@ -169,8 +171,8 @@ class AxonUnit(Component):
         if self.params.delays > 1:
             m.submodules.slots = slots = DelaySlots(self.params)
             wiring.connect(m, wiring.flipped(self.i_later), slots.i)
-            m.d.comb += [slots.tick.eq(self.tick), slots.clear.eq(self.clear), self.overflow.eq(slots.overflow)]
-            slots_idle = ~slots.busy
+            m.d.comb += [slots.tick.eq(self.tick), slots.clear.eq(self.clear), self.overflow.eq(slots.overflow),
+                         slots_idle.eq(~slots.busy)]
 
         # The first of the sources goes first. What the kept ones have for which bank was found before they were kept, and which of them
         # it is in a running tick, and which in a tick's first cycle, when all banks have room.
@@ -208,7 +210,8 @@ class AxonUnit(Component):
             expanders.append(expander)
         # All banks take their part together, so one full queue holds the packet back.
         m.d.sync += ready.eq(Cat(expander.room for expander in expanders).all())
-        m.d.comb += self.idle.eq(Cat((expander.idle for expander in expanders), ahead.idle & ~self.i.valid, slots_idle))
+        m.d.comb += [ahead_idle.eq(ahead.idle & ~self.i.valid),
+                     self.idle.eq(Cat((expander.idle for expander in expanders), ahead_idle, slots_idle))]
         return m
 
 

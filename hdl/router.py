@@ -105,8 +105,7 @@ class Router(Component):
         places, so that whether the one before it leaves, which is known late, is nothing to it.
         """
         i = getattr(self, f"i_{source}")
-        # Of a reset `room` needs two cycles: nothing is left after the first.
-        room, there = Signal(init=1, name=f"room_{source}", reset_less=True), Signal(name=f"there_{source}")
+        room, there = Signal(init=1, name=f"room_{source}"), Signal(name=f"there_{source}")
         first, place = Signal(name=f"first_{source}"), Signal(name=f"place_{source}")
         places = [struct_signal(flit_layout(self.params), name=f"flit_{source}_{number}", reset_less=True) for number in range(2)]
         head, done = struct_signal(flit_layout(self.params), name=f"head_{source}"), Signal(name=f"done_{source}")

@@ -18,7 +18,7 @@ class Top(Component):
     Members
     -------
     aclk : in. The clock.
-    aresetn : in. Synchronous reset, active low, for two cycles at least. Memories keep their contents.
+    aresetn : in. Synchronous reset, active low. Memories keep their contents.
     s_axis_* : commands, AXI4-Stream, 64 bits.
     m_axis_* : answers, AXI4-Stream, 64 bits.
     s_axi_* : registers, AXI4-Lite.
@@ -56,12 +56,10 @@ class Top(Component):
         m.d.comb += ClockSignal("start").eq(self.aclk)
         m.domains.sync, m.domains.array = ClockDomain("sync"), ClockDomain("array")
         m.d.comb += [ClockSignal("sync").eq(self.aclk), ClockSignal("array").eq(self.aclk)]
-        again = Signal()  # two cycles, which the routers need
-        m.d.start += again.eq(registers.reset)
         resets = [ResetSignal("sync"), ResetSignal("array"), *mesh.resets]
         for number, reset in enumerate(resets):
             held = Signal(name=f"held_{number}", attrs=COPY)
-            m.d.start += held.eq(~self.aresetn | (registers.reset | again if number else 0))
+            m.d.start += held.eq(~self.aresetn | (registers.reset if number else 0))
             m.d.comb += reset.eq(held)
         wiring.connect(m, port.mesh_i, mesh.i)
         wiring.connect(m, mesh.o, port.mesh_o)
