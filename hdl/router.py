@@ -2,11 +2,11 @@
 
 from typing import cast
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, ResetSignal, Signal, Value
 from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.component import Component, some
+from spikeloom.hdl.component import Component, every, some
 from spikeloom.hdl.layouts import StructView, flit_layout, struct_signal
 from spikeloom.params import ArrayParams
 
@@ -105,7 +105,7 @@ class Router(Component):
         places, so that whether the one before it leaves, which is known late, is nothing to it.
         """
         i = getattr(self, f"i_{source}")
-        room, there = Signal(init=1, name=f"room_{source}"), Signal(name=f"there_{source}")
+        room, there = Signal(init=1, name=f"room_{source}", reset_less=True), Signal(name=f"there_{source}")
         first, place = Signal(name=f"first_{source}"), Signal(name=f"place_{source}")
         places = [struct_signal(flit_layout(self.params), name=f"flit_{source}_{number}", reset_less=True) for number in range(2)]
         head, done = struct_signal(flit_layout(self.params), name=f"head_{source}"), Signal(name=f"done_{source}")
@@ -115,7 +115,10 @@ class Router(Component):
             with m.If(room & (place == number)):
                 m.d.sync += flit.eq(i.payload)
         with m.If(done):
-            m.d.sync += [first.eq(place ^ ~room), there.eq(i.valid | ~room), room.eq(1)]
+            m.d.sync += [first.eq(place ^ ~room), there.eq(i.valid | ~room)]
+        # The same or a reset, which so takes no level of its own.
+        with m.If(every([~one | goes | ResetSignal() for one, goes in zip(left, taken, strict=True)])):
+            m.d.sync += room.eq(1)
         with m.Elif(i.valid):
             m.d.sync += room.eq(0)
         # What is left comes from where a flit is, of which one at most is first in line next.
@@ -147,16 +150,15 @@ class Router(Component):
                     for i in reversed([(first + step) % count for step in range(count)]):  # the latest assignment wins
                         with m.If(asking[i][1]):
                             m.d.comb += [chosen.eq(i), wins.eq(1 << i)]
-        # Without a flit it shows no arrival, so that the core's entrance need not ask for one.
         shown: list[Value] = []
-        for i, (source, request, taken) in enumerate(asking):
-            flit = struct_signal(flit_layout(self.params), name=f"flit_{source}_{name}")
-            m.d.comb += [flit.eq(heads[source]), taken.eq(wins[i] & output.ready)]
-            if name == "local":
-                m.d.comb += flit.arrival.eq(Mux(request, heads[source].arrival.as_value(), 0))
-            shown.append(flit.as_value())
+        for i, (source, _, taken) in enumerate(asking):
+            m.d.comb += taken.eq(wins[i] & output.ready)
+            shown.append(heads[source].as_value())
             with m.If(wins[i]):
                 m.d.sync += line.eq(Mux(output.ready, (i + 1) % count, i))
         for bit in chosen:  # a tree, of which four branches are one LUT
             shown = [Mux(bit, shown[at + 1], shown[at]) if at + 1 < len(shown) else shown[at] for at in range(0, len(shown), 2)]
         m.d.comb += [output.valid.eq(Cat(request for _, request, _ in asking).any()), output.payload.eq(shown[0])]
+        if name == "local" and count > 3:  # what the core's entrance asks for at once
+            arrivals = zip(*(heads[source].arrival.as_value() for source, _, _ in asking), strict=True)
+            m.d.comb += output.payload.arrival.eq(Cat(some([wins[i] & bit for i, bit in enumerate(bits)]) for bits in arrivals))

@@ -21,6 +21,9 @@ _NUMBERED = re.compile(r"\\\S*\$\d\S*(?= )")
 _INSTANCE = re.compile(r"^  (?P<module>\\\S+ |\w+) +(?P<name>\\\S+ +|\w+ *)\(\n"
                        r"(?P<ports>(?:    \.[^\n]*\n)+)  \);\n", re.MULTILINE)
 _PORT = re.compile(r"^    \.(\\\S+|\w+)", re.MULTILINE)
+#: Declarations side by side, each with its attributes. They stand by their names, numbers and all.
+_DECLARATION = r"(?:  \(\*[^\n]*\n)*  (?:input|output|wire|reg)\b[^\n]*;\n"
+_DECLARATIONS = re.compile(rf"(?:^{_DECLARATION})+", re.MULTILINE)
 
 
 @dataclass
@@ -54,14 +57,18 @@ class _Sharing:
             kind, ports = self.visit(child)
             size += kind.size
             renamed = _PORT.sub(lambda port: "    ." + ports.get(port[1], port[1]), found["ports"])
-            return f"  {kind.name} {found['name']}(\n{renamed}  );\n"
+            lines = sorted(line.rstrip(",") for line in renamed.splitlines())
+            return f"  {kind.name} {found['name']}(\n" + ",\n".join(lines) + "\n  );\n"
 
         # Numbered in the order in which they appear; a # keeps them apart from names that a parent's turn would rename again.
         names: dict[str, str] = {}
         own = self.modules[name]
         ports, body = (_NUMBERED.sub(lambda found: names.setdefault(found[0], f"\\#{len(names)}"), text)
                        for text in (own["ports"], _INSTANCE.sub(instance, own["body"])))
-        kind = self.kinds.setdefault((ports, body), _Kind(name + " ", ports, body, size + len(body)))
+        # In one order, whatever the names were sorted by before.
+        named = ",".join(sorted(port.strip() for port in ports.split(",")))
+        body = _DECLARATIONS.sub(lambda found: "".join(sorted(re.findall(_DECLARATION, found[0]))), body)
+        kind = self.kinds.setdefault((named, body), _Kind(name + " ", ports, body, size + len(body)))
         self.found[name] = kind, names
         return self.found[name]
 
