@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from spikeloom.fields import bits_for
 from spikeloom.hdl.ahead import Ahead, KeptRegister, keep, kept_layout
-from spikeloom.hdl.component import SHALLOW, Component, ram
+from spikeloom.hdl.component import CUT, SHALLOW, Component, ram
 from spikeloom.hdl.entrance import axons_layout, delayed_layout
 from spikeloom.hdl.expander import BankExpander
 from spikeloom.hdl.layouts import StructView, struct_signal
@@ -167,7 +167,7 @@ class AxonUnit(Component):
         m.submodules.ahead = ahead = Ahead(self.params)
         wiring.connect(m, wiring.flipped(self.i_ahead), ahead.i)
         m.d.comb += ahead.tick.eq(self.tick)
-        kept = struct_signal(axons_layout(self.params))
+        kept = struct_signal(axons_layout(self.params), attrs=CUT)  # behind it, one level chooses between them and the queue's
         if self.params.delays > 1:
             m.submodules.slots = slots = DelaySlots(self.params)
             wiring.connect(m, wiring.flipped(self.i_later), slots.i)

@@ -26,6 +26,8 @@ def ram(shape: ShapeLike, depth: int, *, block: bool) -> "memory.Memory[Any, Any
 
 #: Attributes of registers that are equal on purpose, each for some of the loads: tools would join them into one that drives all.
 COPY = {"keep": "true", "dont_touch": "true"}
+#: Attribute of a net that stays one, so that the logic before it and that behind it are mapped to LUTs of their own.
+CUT = {"keep": "true"}
 #: Loads of a copy, about.
 LOADS = 170
 

@@ -24,12 +24,13 @@ StructView: TypeAlias = "data.View[data.StructLayout]"
 ArrayView: TypeAlias = "data.View[data.ArrayLayout]"
 
 
-def struct_signal(layout: data.StructLayout, name: str | None = None, *, reset_less: bool = False) -> StructView:
+def struct_signal(layout: data.StructLayout, name: str | None = None, *, reset_less: bool = False,
+                  attrs: dict[str, str] | None = None) -> StructView:
     """A signal with fields, named for the variable that it is assigned to unless it is given a name.
 
     It is what ``Signal(layout)`` returns; mypy, which leaves a metaclass's ``__call__`` aside, takes that for a plain signal.
     """
-    return cast("StructView", Signal(layout, name=name, reset_less=reset_less, src_loc_at=1))
+    return cast("StructView", Signal(layout, name=name, reset_less=reset_less, attrs=attrs, src_loc_at=1))
 
 
 def struct(record: Record) -> data.StructLayout:

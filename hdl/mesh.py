@@ -3,15 +3,18 @@
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.hdl import Cat, ClockDomain, ClockSignal, DomainRenamer, Module, ResetSignal, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.component import Component, later
+from spikeloom.hdl.component import COPY, Component, later
 from spikeloom.hdl.core import PARTS, Core
 from spikeloom.hdl.layouts import StructView, flit_layout, struct_signal, tick_layout
 from spikeloom.hdl.router import Router
 from spikeloom.params import ArrayParams
+
+#: Resets of each place: those of the core's parts, and the router's.
+RESETS = len(PARTS) + 1
 
 
 class Mesh(Component):
@@ -19,7 +22,7 @@ class Mesh(Component):
 
     Members
     -------
-    resets : in. Those of all parts of the cores, core by core, each from a register of its own.
+    resets : in. :data:`RESETS` for each core and its router, core by core, each from a register of its own.
     i, o : streams of flits, from and to the host.
     tick, clear : in, 1 bit. As for a core.
     info : :func:`tick_layout`, in. About the tick that ends, at the time of ``tick``.
@@ -47,28 +50,32 @@ class Mesh(Component):
         self.params = params
         flit = stream.Signature(flit_layout(params))
         super().__init__({
-            "resets": In(params.cores * len(PARTS)), "i": In(flit), "o": Out(flit), "tick": In(1), "info": In(tick_layout(params)),
+            "resets": In(params.cores * RESETS), "i": In(flit), "o": Out(flit), "tick": In(1), "info": In(tick_layout(params)),
             "clear": In(1), "overlap": In(2), "idle": Out(4), "resting": Out(1), "reads": Out(range(params.cores * params.banks + 1)),
             "faults": Out(3)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         params = self.params
-        tick, clear = Signal(), Signal()
-        info = struct_signal(tick_layout(params))
-        m.d.sync += [tick.eq(self.tick), clear.eq(self.clear)]
-        with m.If(self.tick):
-            m.d.sync += info.eq(self.info)
-
         cores: list[Core] = []
         routers: dict[tuple[int, int], Router] = {}
         for y in range(params.rows):
             for x in range(params.columns):
+                resets = self.resets.word_select(len(cores), RESETS)
+                m.domains += ClockDomain(domain := f"router_{x}_{y}", local=True)
                 m.submodules[f"core_{x}_{y}"] = core = Core(params)
-                m.d.comb += core.resets.eq(self.resets.word_select(len(cores), len(PARTS)))
-                m.submodules[f"router_{x}_{y}"] = router = Router(params, x, y)
+                router = Router(params, x, y)
+                m.submodules[f"router_{x}_{y}"] = DomainRenamer(domain)(router)
+                m.d.comb += [core.resets.eq(resets[: len(PARTS)]), ClockSignal(domain).eq(ClockSignal()),
+                             ResetSignal(domain).eq(resets[len(PARTS)])]
                 wiring.connect(m, core.o, router.i_local)
                 wiring.connect(m, router.o_local, core.i)
+                # Each core has its own, so that what a register reaches does not grow with the mesh.
+                tick, clear = Signal(name=f"tick_{x}_{y}", attrs=COPY), Signal(name=f"clear_{x}_{y}", attrs=COPY)
+                info = struct_signal(tick_layout(params), f"info_{x}_{y}", attrs=COPY)
+                m.d.sync += [tick.eq(self.tick), clear.eq(self.clear)]
+                with m.If(self.tick):
+                    m.d.sync += info.eq(self.info)
                 m.d.comb += [core.tick.eq(tick), core.info.eq(info), core.clear.eq(clear)]
                 cores.append(core)
                 routers[x, y] = router
