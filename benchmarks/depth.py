@@ -1,9 +1,9 @@
 """Logic between the registers of one core, mapped to 7-series primitives: LUT levels, carry chains, an estimate of the delay.
 
-    python benchmarks/depth.py [--array pynq_z2] [--top 20] [--mhz 150] [--mesh] [--netlist FILE] [--json] [--write]
+    python benchmarks/depth.py [--array pynq_z2] [--top 20] [--mhz 150] [--mesh] [--every-lut] [--netlist FILE] [--json] [--write]
 
-The core comes with its router, the host port and the register bank: the array with one column and one row, or with ``--mesh`` all its
-cores, whose routers have more inputs, of :data:`MESH_LANES` lanes each. By Yosys's
+The core comes with its router, the host port and the register bank: the array with one column and one row, or with ``--mesh`` the
+whole array, whose routers have more inputs. By Yosys's
 ``synth_xilinx -flatten -family xc7``, its LUTs mapped for few levels (:data:`MAPPING`), as a tool does that is given a clock. It is
 deterministic: the same gateware and the same Yosys give the same figures.
 ``--netlist`` keeps the mapped netlist (Yosys's JSON), or takes it from there. ``--cut`` shows what a register in a net would bring.
@@ -12,8 +12,8 @@ deterministic: the same gateware and the same Yosys give the same figures.
 which a register is assumed, as before every input. *Depth* of an end point: over all paths to it, the most LUT levels for each number
 of carry chains. A LUT is a level, and so is a read of LUT-RAM at a new address; MUXF7 and MUXF8 belong to the level of the LUT before
 them, and only their select input begins a level. The CARRY4s of one chain, linked by CO and CI, count once, with the LUTs that do
-nothing but to feed their S, which lie in the same slices. *Beyond the rule*: two carry chains or more, or three LUT levels or more, on
-any path to it.
+nothing but to feed their S, which lie in the same slices: ``--every-lut`` counts those as levels, too. *Beyond the rule*: two carry
+chains or more, or three LUT levels or more, on any path to it.
 
 Assumed: no logic is replicated or retimed; every path takes a cycle (also those of the access bus, whose address holds still for two);
 nets cost as in :class:`netlist.Netlist`, without placement; clocks have no skew, and uncertainty takes 0.1 ns of the period. Vendor
@@ -50,8 +50,6 @@ CONTROL = re.compile(r"CE.*|R|S|CLR|PRE|RST.*|WE.*|EN.*|REGCE.*")
 #: ABC's way from logic to LUTs. Yosys's own asks for a price that grows with a LUT's inputs, and so pays for small ones with levels.
 MAP = "if,-K,6,-p,-t,-C,16,-F,0,-A,0"
 MAPPING = f"+strash;&get,-n;&fraig,-x;&put;scorr;dc2;strash;dch,-f;{MAP};speedup;{MAP};speedup;{MAP}"
-#: Lanes of a core in a whole mesh: no path of a router depends on them.
-MESH_LANES = 16
 #: Registers are marked before flattening, so that a net keeps the name of its register among those of all ports that it passes. Those
 #: whose nets say ``keep``, copies for some loads each, say so themselves: Yosys heeds it at cells only, and would join them.
 MARKED = (r"hierarchy -top {top}; proc; select -set q t:\$dff %x:+[Q] w:* %i; setattr -set register 1 @q; "
@@ -60,7 +58,7 @@ MARKED = (r"hierarchy -top {top}; proc; select -set q t:\$dff %x:+[Q] w:* %i; se
 
 def synthesise(array: str, result: Path, mesh: bool) -> None:
     """Write the netlist of one core of a named array, or of its ``mesh``."""
-    size = {"lanes": MESH_LANES} if mesh else {"columns": 1, "rows": 1}
+    size = {} if mesh else {"columns": 1, "rows": 1}
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "array.v").write_text(verilog(dataclasses.replace(named_array(array), **size)))
         script = (f"read_verilog array.v; {MARKED.format(top=MODULE)} scratchpad -set abc.script {MAPPING}; "
@@ -265,20 +263,21 @@ def main() -> int:
     parser.add_argument("--array", default="pynq_z2", help="the array whose core is taken")
     parser.add_argument("--top", type=int, default=20, help="worst registers and nets to list")
     parser.add_argument("--mhz", type=float, default=150.0)
-    parser.add_argument("--mesh", action="store_true", help="all cores, with fewer lanes")
+    parser.add_argument("--mesh", action="store_true", help="the whole array")
+    parser.add_argument("--every-lut", action="store_true", help="a LUT in the slice of a carry that it feeds is a level, too")
     parser.add_argument("--netlist", type=Path, help="keep the netlist here; used if it is there already")
     parser.add_argument("--cut", metavar="REGEX", help="as if a register stood in each net whose name matches: what it would bring")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--write", action="store_true", help="write tables and plot into docs/")
     options = parser.parse_args()
-    if options.write and (options.cut or options.mesh):
+    if options.write and (options.cut or options.mesh or options.every_lut):
         parser.error("--write is for the core as it is")
     with tempfile.TemporaryDirectory() as folder:
         path: Path = options.netlist or Path(folder, "netlist.json")
         if not path.exists():
             synthesise(options.array, path, options.mesh)
         modules = json.loads(path.read_text())["modules"]
-    netlist = Netlist(modules[MODULE])
+    netlist = Netlist(modules[MODULE], slices=not options.every_lut)
     if options.cut and not netlist.cut(options.cut):
         parser.error(f"No net's name matches {options.cut}")
     result = report(netlist, options.top, options.mhz)

@@ -67,9 +67,11 @@ class Netlist:
 
     ``wire`` is the delay of a net to one of its loads: 0.5 ns, and 0.12 more each time that the loads double. It is 0 where a slice
     has a wire of its own: LUT to multiplexer, carry chain or flip-flop if that is its one load, carry to carry, carry to flip-flop.
+    With ``slices`` a LUT that does nothing but to feed a carry's S, from within its slice, belongs to the chain and is no level.
     """
 
-    def __init__(self, module: dict[str, Any]) -> None:
+    def __init__(self, module: dict[str, Any], *, slices: bool = True) -> None:
+        self.slices = slices
         self.cells: dict[str, dict[str, Any]] = module["cells"]
         self.drivers: dict[Bit, tuple[str, str]] = {}
         self.loads: dict[Bit, list[tuple[str, str]]] = {}
@@ -186,6 +188,8 @@ class Netlist:
 
     def _feeds_carry(self, bits: list[Bit | None]) -> bool:
         """Whether an output goes to nothing but S of CARRY4s, which a LUT of their slice drives without any other wire."""
+        if not self.slices:
+            return False
         (bit,) = bits
         loads = self.loads.get(bit, []) if bit is not None else []
         return bool(loads) and all(self.type(cell) == "CARRY4" and pin.startswith("S") for cell, pin in loads)
