@@ -58,8 +58,9 @@ def memories(params: ArrayParams) -> list[tuple[int, int, bool]]:
         found.append((params.block + params.block_bits + 2 * params.banks, depth, depth > 128))  # of each bank, whether one axon, or more
     for memory in (*state_memories(params), Memory.NEURON_CLASS, Memory.THRESHOLD, Memory.BIAS, Memory.RESET):
         found += [(specs[memory].entry.bits, params.neuron_rows, params.neuron_rows > 128)] * params.neurons_per_cycle
-    for memory, more in ((Memory.FANOUT, 0), (Memory.DESTINATIONS, 2)):  # what the spike unit keeps beside an entry
-        found.append((specs[memory].entry.bits + more, specs[memory].span, specs[memory].span > 256))
+    for memory, more, copies in ((Memory.FANOUT, 0, 1), (Memory.DESTINATIONS, 2, 2)):  # what is kept beside an entry; copies in LUT-RAM
+        block = specs[memory].span > 256
+        found += [(specs[memory].entry.bits + more, specs[memory].span, block)] * (1 if block else copies)
     if params.lists:
         found.append((params.lanes * params.accumulator_bits, 2 * params.folds, False))
         for memory in (Memory.AXONS, Memory.ENTRIES):
