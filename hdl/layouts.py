@@ -30,7 +30,7 @@ def struct_signal(layout: data.StructLayout, name: str | None = None, *, reset_l
 
     It is what ``Signal(layout)`` returns; mypy, which leaves a metaclass's ``__call__`` aside, takes that for a plain signal.
     """
-    return cast("StructView", Signal(layout, name=name, reset_less=reset_less, attrs=attrs, src_loc_at=1))
+    return cast("StructView", Signal(layout, name=name, reset_less=reset_less, attrs=attrs or {}, src_loc_at=1))
 
 
 def struct(record: Record) -> data.StructLayout:
