@@ -7,7 +7,8 @@ Frameworks whose Python is not given are left out, and that is printed. Workload
 tenth of the inputs spiking in each, one sample at a time and 100 at once; and the current-based network of 4,000 neurons of Brette et
 al. 2007, 1,000 steps of 0.1 ms. All sides get the same weights, input and potentials at the start; they differ in their numbers
 (integers here, floats there) and by a step of delay here and there, so spikes are counted and printed. Everybody is measured in each
-round, in turn; what counts is the median of the rounds' ratios, as the computer's speed drifts. Of one thread the time is the
+round, in turn, in the second of two runs that follow each other: the first would pay for caches that the others have filled. What
+counts is the median of the rounds' ratios, as the computer's speed drifts. Of one thread the time is the
 processor's, of more the wall's, which means little on a computer that is busy. Building, compiling, and a first run are
 left out on all sides; what is timed is a run from the input to spikes that Python has. A framework whose run takes longer than
 ``--limit`` is left out of a table, which then says so. Exit code 1 where the engine is less than three
@@ -201,6 +202,7 @@ def measure(title: str, threads: int, pythons: dict[str, str], rounds: int, limi
         for _ in range(rounds):
             for name, run in list(runs.items()):
                 try:
+                    run()
                     seconds, spikes[name] = run()
                     times[name].append(seconds)
                 except RuntimeError as error:
