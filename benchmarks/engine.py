@@ -7,8 +7,8 @@ Frameworks whose Python is not given are left out, and that is printed. Workload
 tenth of the inputs spiking in each, one sample at a time and 100 at once; and the current-based network of 4,000 neurons of Brette et
 al. 2007, 1,000 steps of 0.1 ms. All sides get the same weights, input and potentials at the start; they differ in their numbers
 (integers here, floats there) and by a step of delay here and there, so spikes are counted and printed. Everybody is measured in each
-round, in turn, in the second of two runs that follow each other: the first would pay for caches that the others have filled. What
-counts is the median of the rounds' ratios, as the computer's speed drifts. Of one thread the time is the
+round, in turn; what counts is the median of the rounds' ratios, as the computer's speed drifts. With ``--again`` each side runs twice
+in a row, and the second time counts: the first pays for caches that the others have filled. Of one thread the time is the
 processor's, of more the wall's, which means little on a computer that is busy. Building, compiling, and a first run are
 left out on all sides; what is timed is a run from the input to spikes that Python has. A framework whose run takes longer than
 ``--limit`` is left out of a table, which then says so. Exit code 1 where the engine is less than three
@@ -173,8 +173,9 @@ class Rival:
         return json.loads(line)
 
 
-def measure(title: str, threads: int, pythons: dict[str, str], rounds: int, limit: float) -> dict[str, Any]:
-    """All sides of a workload in ``rounds`` rounds: times, spikes and versions by name, and why others are missing."""
+def measure(title: str, threads: int, pythons: dict[str, str], rounds: int, limit: float, again: bool) -> dict[str, Any]:
+    """All sides of a workload in ``rounds`` rounds (of two runs, where ``again`` is set): times, spikes and versions by name, and why
+    others are missing."""
     work = WORKLOADS[title]()
     runs: dict[str, Run] = {"engine": ours(EngineMachine(threads=threads), work, threads)}
     if threads == 1 and work.get("batch") != 1:  # it is slow in single samples
@@ -202,7 +203,8 @@ def measure(title: str, threads: int, pythons: dict[str, str], rounds: int, limi
         for _ in range(rounds):
             for name, run in list(runs.items()):
                 try:
-                    run()
+                    if again:
+                        run()
                     seconds, spikes[name] = run()
                     times[name].append(seconds)
                 except RuntimeError as error:
@@ -259,6 +261,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, action="append", help="threads (repeat; default: 1 and all processors)")
     parser.add_argument("--limit", type=float, default=120, help="seconds that a run of a framework may take (default: %(default)g)")
+    parser.add_argument("--again", action="store_true", help="each side runs twice in a row in a round, and the second time counts")
     parser.add_argument("--only", help="workloads with this in their name")
     parser.add_argument("--write", action="store_true", help="write tables and plot into docs/")
     options = parser.parse_args()
@@ -266,8 +269,8 @@ def main() -> int:
     unknown = set(pythons) - set(RIVALS)
     if unknown or not all(pythons.values()):
         raise SystemExit(f"--python takes FRAMEWORK=PATH; frameworks are {', '.join(RIVALS)}")
-    if options.write and options.only:
-        raise SystemExit("--write is for all workloads")
+    if options.write and (options.only or options.again):
+        raise SystemExit("--write is for all workloads, one run a round")
     load = os.getloadavg()[0]
     parts = [f"{computer()}; {options.rounds} rounds; load at the start {load:.1f}.\n"]
     print(parts[0], flush=True)
@@ -277,7 +280,7 @@ def main() -> int:
             continue
         for threads in options.threads or sorted({1, len(os.sched_getaffinity(0))}):
             try:
-                found = measure(title, threads, pythons, options.rounds, options.limit)
+                found = measure(title, threads, pythons, options.rounds, options.limit, options.again)
             except SpikeloomError as error:
                 raise SystemExit(f"{title}: {error}") from error
             parts.append(text_of(found))
